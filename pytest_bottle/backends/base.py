@@ -1,0 +1,256 @@
+"""What a backend and a sandbox promise to everything above them.
+
+A backend checks a plan against the host, launches it, attaches to what is already running, and
+removes the remains of what it made. A sandbox runs commands and stops; it knows no agent. Files
+travel through commands (`cat`, `tar`), so that they obey the guest's own users and mounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Protocol
+from typing import runtime_checkable
+
+from pytest_bottle.errors import CommandError
+from pytest_bottle.state.resource import Resource
+
+if TYPE_CHECKING:
+    from pytest_bottle.plan import BottlePlan
+
+__all__ = [
+    "FILE_LIMIT",
+    "OUTPUT_LIMIT",
+    "Backend",
+    "ExecRequest",
+    "ExecResult",
+    "Guest",
+    "Probe",
+    "Resource",
+    "Sandbox",
+]
+
+OUTPUT_LIMIT = 10 * 1024 * 1024
+"""Bytes that a command may write to each of stdout and stderr (Inspect's limit)."""
+
+FILE_LIMIT = 100 * 1024 * 1024
+"""Bytes of a file that may be read from, or written to, a guest (Inspect's limit)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """One command for a sandbox, complete: no default is left to the backend."""
+
+    argv: tuple[str, ...]
+    input: bytes | None = None
+    """None connects stdin to /dev/null."""
+    cwd: str | None = None
+    """None is the plan's workdir; a relative path is below it."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the sandbox's own environment."""
+    user: str | None = None
+    """Name or uid; None is the sandbox's own user."""
+    timeout: float = 60.0
+    """Seconds until the command and all its children are killed."""
+    output_limit: int = OUTPUT_LIMIT
+    """Bytes for each stream."""
+    truncate: bool = False
+    """Keep the first `output_limit` bytes and go on, where False kills the command and raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """What a command did. A failed command is a result, not an exception.
+
+    A command killed by signal n has the return code 128 + n; one that was not found has 127, one
+    that may not be executed 126, as in a shell.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout_bytes: bytes
+    stderr_bytes: bytes
+    duration: float
+    """Seconds, as seen from the host."""
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+
+    @property
+    def success(self) -> bool:
+        """Whether the return code is 0."""
+        return self.returncode == 0
+
+    @property
+    def exit_code(self) -> int:
+        """Another name for `returncode`."""
+        return self.returncode
+
+    @property
+    def stdout(self) -> str:
+        """Standard output as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.stdout_bytes.decode(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """Standard error as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.stderr_bytes.decode(errors="replace")
+
+    def check(self) -> ExecResult:
+        """Return self, or raise where the command failed.
+
+        Raises:
+            CommandError: with the command, its return code and the end of its output.
+        """
+        if self.success:
+            return self
+        tail = (self.stderr.strip() or self.stdout.strip())[-2000:]
+        command = " ".join(self.argv)[:500]
+        message = f"command failed with return code {self.returncode}: {command}\n{tail}"
+        raise CommandError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """Facts about a launched sandbox that only it could tell."""
+
+    user: str
+    uid: int
+    home: str
+    workdir: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """The answer of one capability probe."""
+
+    ok: bool
+    detail: str
+    """What was seen: a version where it is there, the reason where it is not."""
+    fix: str = ""
+    """What the host's owner can do where it is not there."""
+
+
+@runtime_checkable
+class Sandbox(Protocol):
+    """A launched sandbox: commands in, results out, and an end."""
+
+    @property
+    def guest(self) -> Guest:
+        """Its user, home and working directory."""
+        ...
+
+    @property
+    def resources(self) -> Sequence[Resource]:
+        """What is now known to exist on the host for it, beyond what was journalled before."""
+        ...
+
+    def exec(self, request: ExecRequest) -> ExecResult:
+        """Run one command to its end. Safe to call from several threads at once.
+
+        Raises:
+            ExecTimeoutError: it ran out of time; nothing of it still runs in the guest.
+            OutputLimitError: a stream passed its limit and `truncate` was not asked for.
+            UserUnsupportedError: the sandbox cannot run commands as that user.
+            FileNotFoundError, NotADirectoryError, PermissionError: for `cwd`.
+            SandboxLostError: the sandbox or its engine went away.
+        """
+        ...
+
+    def connection(self, user: str | None = None) -> tuple[str, ...]:
+        """Return a command line that attaches a person's shell, run on this host."""
+        ...
+
+    def reference(self) -> Mapping[str, Any]:
+        """Return JSON values from which `Backend.attach` finds it again in another process."""
+        ...
+
+    def detach(self) -> None:
+        """Let it outlive this process; from now on only `stop` or `Backend.remove` ends it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it without ending it (only sensible once detached). Idempotent."""
+        ...
+
+    def stop(self) -> None:
+        """End it and remove all that it was; idempotent, quick, safe on a lost one.
+
+        Removal may go on in the background; `Backend.settle` waits for it.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """One way to make sandboxes. Constructing one must be cheap and must not touch the host."""
+
+    @property
+    def name(self) -> str:
+        """The name used in manifests and options."""
+        ...
+
+    @property
+    def wall(self) -> str:
+        """How strong the isolation is: `process sandbox`, `container`, `microVM`, `none`."""
+        ...
+
+    def probe(self) -> Probe:
+        """Find out, for real, whether this host can launch a sandbox. Never raises."""
+        ...
+
+    def prepare(self, plan: BottlePlan) -> None:
+        """Check the plan against the host and make its image ready; start nothing.
+
+        Images are made once per host: the caller holds the run's lock for the image meanwhile.
+
+        Raises:
+            CapabilityError, ImageError, ManifestError
+        """
+        ...
+
+    def planned_resources(self, plan: BottlePlan) -> Sequence[Resource]:
+        """Return what `launch` will create that can outlive this process; journalled before."""
+        ...
+
+    def launch(self, plan: BottlePlan) -> Sandbox:
+        """Start the planned sandbox.
+
+        Raises:
+            LaunchError: it did not start; nothing of it remains.
+        """
+        ...
+
+    def attach(self, plan: BottlePlan, reference: Mapping[str, Any]) -> Sandbox:
+        """Connect to a detached sandbox that another process launched from an equal plan.
+
+        Raises:
+            SandboxLostError: it is no longer there.
+        """
+        ...
+
+    def remove(self, resource: Resource) -> None:
+        """Remove one journalled resource of this backend; absent already is fine.
+
+        Raises:
+            TeardownError: it is still there.
+        """
+        ...
+
+    def orphans(self) -> Sequence[tuple[Resource, str]]:
+        """Return resources found by label, each with its owner's identity (`Owner.encode`)."""
+        ...
+
+    def settle(self, deadline: float) -> None:
+        """Wait at most `deadline` seconds until background removal has finished.
+
+        Raises:
+            TeardownError: naming what remains.
+        """
+        ...
+
+    def shutdown(self) -> None:
+        """Close what this backend holds open in this process (connections, brokers)."""
+        ...

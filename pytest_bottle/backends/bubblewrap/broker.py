@@ -1,0 +1,246 @@
+"""The program that makes bubblewrap sandboxes and enters them, one small process for each.
+
+A pytest worker starts one broker and asks it, over a unix socket, for sandboxes. For each the
+broker forks a keeper. The keeper gives up root, starts bwrap, joins the new namespaces (but for the
+pid namespace, into which only its children are born: the guest can neither see nor signal it), and
+serves the exec channel. Forking from this small single-threaded process, and not from the worker,
+is what makes a command quick, and what lets `PR_SET_PDEATHSIG` follow a process and not a thread.
+
+Whichever dies, everything under it dies: worker, broker, keeper, bwrap, guest. A keeper that was
+told to detach is tied to no parent any more.
+
+Nothing here may be imported late: see `namespaces`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+from typing import Final
+from typing import NoReturn
+
+from pytest_bottle.backends.bubblewrap import namespaces
+from pytest_bottle.backends.channel.server import Server
+
+READY_TIMEOUT: Final = 20.0
+"""Seconds from bwrap's start until the guest's first process runs."""
+
+INIT_SCRIPT: Final = (
+    "echo ready; exec >/dev/null 2>&1 </dev/null; sleep 2147483 & wait; exec sleep 2147483"
+)
+"""The guest's first process. It reaps orphans while it waits. Where a guest kills its child, it
+turns into a sleep, which needs no fork that a full pids limit could refuse."""
+
+MAX_FDS: Final = 64
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Read one message and its descriptors; None at the end of the stream."""
+    header, fds, _, _ = socket.recv_fds(connection, 4, MAX_FDS, socket.MSG_WAITALL)
+    if len(header) < 4:  # noqa: PLR2004 - the header's size
+        return None
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    length = int.from_bytes(header, "big")
+    data = bytearray()
+    while len(data) < length:
+        piece = connection.recv(length - len(data))
+        if not piece:
+            return None
+        data += piece
+    return json.loads(data.decode()), list(fds)
+
+
+def send(connection: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
+    """Write one message and its descriptors."""
+    data = json.dumps(message).encode()
+    socket.send_fds(connection, [len(data).to_bytes(4, "big")], fds or [])
+    connection.sendall(data)
+
+
+def serve(control: socket.socket) -> None:
+    """Take launch requests until the worker has gone, then take every keeper down."""
+    keepers: set[int] = set()
+    while True:
+        request = receive(control)
+        _reap(keepers)
+        if request is None:
+            break
+        message, fds = request
+        pid = os.fork()
+        if pid == 0:
+            _keep(control, message, fds)
+        keepers.add(pid)
+        for fd in fds:
+            os.close(fd)
+    # Each keeper sees its own channel's end. One that detached goes on.
+
+
+def _reap(keepers: set[int]) -> None:
+    for pid in list(keepers):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            keepers.discard(pid)
+
+
+def _keep(control: socket.socket, message: dict[str, Any], fds: list[int]) -> NoReturn:
+    """Be the keeper of one sandbox; never returns."""
+    code = 1
+    try:
+        keeper = Keeper(message, fds)
+        try:
+            init = keeper.launch()
+        except (OSError, LaunchFailureError) as problem:
+            send(control, {"error": str(problem)})
+        else:
+            send(control, {"keeper": os.getpid(), "init": init})
+            control.close()
+            keeper.serve()
+            code = 0
+    finally:
+        os._exit(code)
+
+
+class LaunchFailureError(Exception):
+    """The sandbox did not come up; the message is bwrap's own."""
+
+
+class Keeper:
+    """One sandbox: started, joined, served, ended.
+
+    The request's keys: `bwrap` (path), `library_path`, `arguments` (bwrap's, in which `{fd:N}`
+    stands for the Nth of `files`), `files` (texts), `uid` and `gid` to become or None, `seccomp`
+    (latin-1 text of the BPF program), `rlimits`, `env`, `workdir`, `listens` (whether the second
+    descriptor is a listening socket). Descriptors: the channel, the listener if any, then the
+    cgroups' `cgroup.procs`.
+    """
+
+    def __init__(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Sort the request's parts."""
+        self._request = request
+        self._channel = fds.pop(0)
+        self._listener = fds.pop(0) if request["listens"] else None
+        self._confinement = namespaces.Confinement(
+            request["seccomp"].encode("latin-1"),
+            [(int(kind), int(limit)) for kind, limit in request["rlimits"]],
+            fds,
+        )
+        self._bwrap = 0
+        self._init_pidfd = -1
+
+    def launch(self) -> int:
+        """Bring the sandbox up and join it; return its first process's pid on the host."""
+        os.setsid()
+        if self._request["uid"] is not None:
+            namespaces.become(self._request["uid"], self._request["gid"])
+        namespaces.die_with_parent(signal.SIGKILL)
+        info, info_write = os.pipe()
+        out, out_write = os.pipe()
+        err, err_write = os.pipe()
+        self._bwrap = os.fork()
+        if self._bwrap == 0:
+            self._become_bwrap(info_write, out_write, err_write)
+        for fd in (info_write, out_write, err_write):
+            os.close(fd)
+        self._wait_ready(out, err)
+        init = int(json.loads(os.read(info, 4096).decode())["child-pid"])
+        self._init_pidfd = os.pidfd_open(init)
+        for fd in (info, out, err):
+            os.close(fd)
+        namespaces.join(self._init_pidfd)
+        # Joining a user namespace changes credentials, which clears both of these.
+        namespaces.die_with_parent(signal.SIGKILL)
+        namespaces.hide()
+        os.chdir("/")
+        return init
+
+    def _become_bwrap(self, info: int, out: int, err: int) -> NoReturn:
+        try:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, 0)
+            os.dup2(out, 1)
+            os.dup2(err, 2)
+            files = [_memory_file(text.encode()) for text in self._request["files"]]
+            os.set_inheritable(info, True)
+            arguments = ["--info-fd", str(info)]
+            if self._request["seccomp"]:
+                program = _memory_file(self._request["seccomp"].encode("latin-1"))
+                arguments += ["--seccomp", str(program)]
+            for argument in self._request["arguments"]:
+                if argument.startswith("{fd:"):
+                    arguments.append(str(files[int(argument[4:-1])]))
+                else:
+                    arguments.append(argument)
+            # By descriptor, so that the guest's /proc/1/cmdline shows no path of the host.
+            listed = _memory_file(b"\0".join(os.fsencode(a) for a in arguments) + b"\0")
+            argv = ["bwrap", "--args", str(listed), "--", "/bin/sh", "-c", INIT_SCRIPT]
+            env = {"PATH": self._request["env"]["PATH"]}
+            if self._request["library_path"]:
+                env["LD_LIBRARY_PATH"] = self._request["library_path"]
+            os.execve(self._request["bwrap"], argv, env)
+        except OSError as problem:
+            os.write(2, f"{self._request['bwrap']}: {problem}\n".encode())
+        finally:
+            os._exit(127)
+
+    def _wait_ready(self, out: int, err: int) -> None:
+        ready, _, _ = select.select([out], [], [], READY_TIMEOUT)
+        if ready and os.read(out, 64):
+            return
+        os.kill(self._bwrap, signal.SIGKILL)
+        os.waitpid(self._bwrap, 0)
+        os.set_blocking(err, False)
+        try:
+            words = os.read(err, 8192).decode(errors="replace").strip()
+        except BlockingIOError:
+            words = ""
+        if not ready:
+            words = f"no first process after {READY_TIMEOUT:g} s. {words}"
+        raise LaunchFailureError(words or "bwrap ended without a word")
+
+    def serve(self) -> None:
+        """Serve the channel until told to quit or left alone; then end the sandbox."""
+        server = Server(
+            self._request["env"],
+            self._request["workdir"],
+            enter=self._confinement.enter,
+            kill_here=False,
+            detached=lambda: namespaces.die_with_parent(0),
+            left=lambda pid, _status: pid == self._bwrap,
+        )
+        server.connect(self._channel, self._channel)
+        if self._listener is not None:
+            server.listen(socket.socket(fileno=self._listener))
+        try:
+            server.serve()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Kill the guest's first process, and wait until the kernel has ended all others."""
+        try:
+            signal.pidfd_send_signal(self._init_pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        select.select([self._init_pidfd], [], [], 10)
+
+
+def _memory_file(data: bytes) -> int:
+    """Return an inheritable descriptor from which the data can be read."""
+    fd = os.memfd_create("bottle", 0)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def main() -> None:
+    """Serve on the socket whose descriptor is the first argument."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    serve(control)

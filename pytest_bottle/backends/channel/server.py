@@ -1,0 +1,557 @@
+"""The guest's end of the exec channel: runs commands and streams what they write.
+
+One program serves every backend that can place a Python interpreter at the guest's door: a
+container runs it as its first process, a bubblewrap broker runs it after joining the namespaces.
+It is sent to guests as text and must run there on its own: standard library only, Python 3.7 or
+later, and nothing imported once it serves (a late import would load the guest's code).
+
+The stream holds frames: a big-endian length (4 bytes, of the payload), a kind (1 byte), the number
+of the exec that it is about (4 bytes), the payload. `client.py` has the other end.
+"""
+
+import errno
+import json
+import os
+import pwd
+import selectors
+import signal
+import socket
+import struct
+import sys
+
+HEADER = struct.Struct("!IcI")
+TAG = "PYTEST_BOTTLE_EXEC"
+CHUNK = 256 * 1024
+HIGH_WATER = 4 * CHUNK
+BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+SPAWN, STDIN, STDIN_END, KILL, DETACH, QUIT = b"X", b"I", b"E", b"K", b"D", b"Q"
+HELLO, STDOUT, STDERR, FAILED, DONE = b"H", b"O", b"R", b"F", b"Z"
+
+
+class Connection:
+    """One client, with bytes on their way in and out."""
+
+    def __init__(self, read_fd, write_fd):
+        self.read_fd = read_fd
+        self.write_fd = write_fd
+        self.incoming = bytearray()
+        self.outgoing = bytearray()
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+
+
+class Exec:
+    """One running command, with the pipes to it."""
+
+    def __init__(self, connection, number, pid, guest_pid, tag):
+        self.connection = connection
+        self.number = number
+        self.pid = pid
+        self.guest_pid = guest_pid
+        self.tag = tag
+        self.stdin_fd = None
+        self.stdin = bytearray()
+        self.stdin_ended = False
+        self.outputs = {}
+        self.status = None
+
+
+class Server:
+    """Serves connections until it is told to quit, or until the last one ends.
+
+    Args:
+        enter: called in the child just before the command replaces it: drops what a guest must
+            not have.
+        kill_here: whether this process shares the guest's process ids; where not, killing is done
+            by a short-lived child that does.
+        detached: called when a client asks that the sandbox outlive it.
+        left: called in this process when a child that is no exec of its own has ended, with its
+            pid and wait status; returning True ends the server.
+    """
+
+    def __init__(self, env, workdir, enter=None, kill_here=True, detached=None, left=None):
+        self.env = env
+        self.workdir = workdir
+        self.enter = enter
+        self.kill_here = kill_here
+        self.on_detached = detached
+        self.left = left
+        self.detached = False
+        self.running = True
+        self.selector = selectors.DefaultSelector()
+        self.execs = {}
+        self.connections = set()
+        self.wakeup, wakeup_write = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(wakeup_write, False)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        self.selector.register(self.wakeup, selectors.EVENT_READ, (self.reap, None))
+
+    def hello(self):
+        """Return the facts that a client wants first."""
+        try:
+            entry = pwd.getpwuid(os.getuid())
+            name, home = entry.pw_name, entry.pw_dir
+        except KeyError:
+            name, home = str(os.getuid()), "/"
+        home = self.env.get("HOME") or home
+        return {"user": self.env.get("USER") or name, "uid": os.getuid(), "home": home}
+
+    def connect(self, read_fd, write_fd):
+        """Start serving a client."""
+        connection = Connection(read_fd, write_fd)
+        self.connections.add(connection)
+        if read_fd != write_fd:
+            self.selector.register(read_fd, selectors.EVENT_READ, (self.readable, connection))
+        self.watch(connection)
+        self.send(connection, HELLO, 0, json.dumps(self.hello()).encode())
+
+    def listen(self, listener):
+        """Accept further clients on a listening socket."""
+        listener.setblocking(False)
+        self.selector.register(listener, selectors.EVENT_READ, (self.accept, listener))
+
+    def accept(self, listener, _mask):
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        fd = client.detach()
+        self.connect(fd, fd)
+
+    def watch(self, connection):
+        """Ask the selector for just what the connection can use."""
+        writing = selectors.EVENT_WRITE if connection.outgoing else 0
+        if connection.read_fd == connection.write_fd:
+            events = selectors.EVENT_READ | writing
+            entry = (self.both, connection)
+            try:
+                self.selector.modify(connection.read_fd, events, entry)
+            except KeyError:
+                self.selector.register(connection.read_fd, events, entry)
+        elif writing:
+            try:
+                self.selector.register(connection.write_fd, writing, (self.writable, connection))
+            except KeyError:
+                pass
+        else:
+            try:
+                self.selector.unregister(connection.write_fd)
+            except KeyError:
+                pass
+
+    def serve(self):
+        """Run until told to quit, or until no client is left that holds the sandbox."""
+        while self.running and (self.connections or self.detached):
+            for key, mask in self.selector.select():
+                call, argument = key.data
+                if argument is None or self.registered(key):
+                    call(argument, mask)
+
+    def registered(self, key):
+        """Tell whether an earlier event of this round has closed what this event is about."""
+        try:
+            return self.selector.get_key(key.fileobj).data == key.data
+        except (KeyError, ValueError):
+            return False
+
+    # Frames
+
+    def send(self, connection, kind, number, payload):
+        if connection not in self.connections:
+            return
+        connection.outgoing += HEADER.pack(len(payload), kind, number)
+        connection.outgoing += payload
+        self.writable(connection, 0)
+
+    def writable(self, connection, _mask):
+        try:
+            while connection.outgoing:
+                done = os.write(connection.write_fd, memoryview(connection.outgoing)[:CHUNK])
+                del connection.outgoing[:done]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.disconnect(connection)
+            return
+        self.watch(connection)
+        if len(connection.outgoing) < HIGH_WATER:
+            self.resume(connection)
+
+    def both(self, connection, mask):
+        if mask & selectors.EVENT_WRITE:
+            self.writable(connection, mask)
+        if mask & selectors.EVENT_READ and connection in self.connections:
+            self.readable(connection, mask)
+
+    def readable(self, connection, _mask):
+        try:
+            data = os.read(connection.read_fd, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.disconnect(connection)
+            return
+        connection.incoming += data
+        while len(connection.incoming) >= HEADER.size:
+            length, kind, number = HEADER.unpack_from(connection.incoming)
+            end = HEADER.size + length
+            if len(connection.incoming) < end:
+                break
+            payload = bytes(memoryview(connection.incoming)[HEADER.size : end])
+            del connection.incoming[:end]
+            self.handle(connection, kind, number, payload)
+
+    def handle(self, connection, kind, number, payload):
+        command = self.execs.get((connection, number))
+        if kind == SPAWN:
+            self.spawn(connection, number, json.loads(payload.decode()))
+        elif kind == DETACH:
+            self.detached = True
+            if self.on_detached is not None:
+                self.on_detached()
+            self.send(connection, DETACH, number, b"")
+        elif kind == QUIT:
+            self.running = False
+        elif command is None:
+            return
+        elif kind == STDIN:
+            command.stdin += payload
+            self.feed(command, 0)
+        elif kind == STDIN_END:
+            command.stdin_ended = True
+            self.feed(command, 0)
+        elif kind == KILL:
+            self.kill(command)
+
+    def disconnect(self, connection):
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        for fd in {connection.read_fd, connection.write_fd}:
+            try:
+                self.selector.unregister(fd)
+            except KeyError:
+                pass
+            os.close(fd)
+        for command in [c for (owner, _), c in self.execs.items() if owner is connection]:
+            self.kill(command)
+
+    # Commands
+
+    def spawn(self, connection, number, request):
+        """Start a command; its first words on the report pipe are its pid or why it failed."""
+        tag = "%d-%d-%d" % (os.getpid(), connection.read_fd, number)
+        env = dict(self.env)
+        env.update(request["env"])
+        env[TAG] = tag
+        argv = request["argv"]
+        report, report_write = os.pipe()
+        stdin = os.pipe() if request["stdin"] else (os.open(os.devnull, os.O_RDONLY), None)
+        stdout, stderr = os.pipe(), os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as problem:
+            pid = -1
+            self.fail(connection, number, "fork", problem.errno)
+        if pid == 0:
+            self.child(argv, env, request["cwd"], report_write, stdin[0], stdout[1], stderr[1])
+        for fd in (report_write, stdin[0], stdout[1], stderr[1]):
+            os.close(fd)
+        words = self.read_report(report) if pid > 0 else b""
+        os.close(report)
+        guest_pid, _, failure = words.partition(b"\n")
+        if pid < 0 or failure or not guest_pid:
+            for fd in (stdin[1], stdout[0], stderr[0]):
+                if fd is not None:
+                    os.close(fd)
+            if pid > 0:
+                os.waitpid(pid, 0)
+                stage, code = failure.decode().split() if failure else ("start", "0")
+                self.fail(connection, number, stage, int(code))
+            return
+        command = Exec(connection, number, pid, int(guest_pid), tag)
+        self.execs[connection, number] = command
+        for fd, kind in ((stdout[0], STDOUT), (stderr[0], STDERR)):
+            os.set_blocking(fd, False)
+            command.outputs[fd] = kind
+            self.selector.register(fd, selectors.EVENT_READ, (self.output, (command, fd)))
+        if stdin[1] is not None:
+            os.set_blocking(stdin[1], False)
+            command.stdin_fd = stdin[1]
+
+    @staticmethod
+    def read_report(fd):
+        """Read the child's report, which ends when the command has replaced the child."""
+        words = b""
+        while True:
+            data = os.read(fd, 256)
+            if not data:
+                return words
+            words += data
+
+    def fail(self, connection, number, stage, code):
+        payload = {"stage": stage, "errno": code}
+        self.send(connection, FAILED, number, json.dumps(payload).encode())
+
+    def child(self, argv, env, cwd, report, stdin, stdout, stderr):
+        """Become the command; never returns."""
+        stage = "start"
+        try:
+            os.setsid()
+            # All other descriptors are close-on-exec, as Python makes them.
+            os.dup2(stdin, 0)
+            os.dup2(stdout, 1)
+            os.dup2(stderr, 2)
+            os.write(report, b"%d\n" % os.getpid())
+            if self.enter is not None:
+                self.enter()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.umask(0o022)
+            stage = "workdir"
+            os.chdir(self.workdir)
+            if cwd is not None:
+                stage = "cwd"
+                os.chdir(cwd)
+            stage = "exec"
+            self.replace(argv, env)
+        except OSError as problem:
+            os.write(report, b"%s %d" % (stage.encode(), problem.errno or 0))
+        finally:
+            os._exit(127)
+
+    @staticmethod
+    def replace(argv, env):
+        """Look the command up as a shell does, and execute it."""
+        if "/" in argv[0]:
+            os.execve(argv[0], argv, env)
+        seen = errno.ENOENT
+        for folder in env.get("PATH", BASE_PATH).split(":"):
+            try:
+                os.execve((folder or ".") + "/" + argv[0], argv, env)
+            except OSError as problem:
+                if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
+                    seen = problem.errno
+        raise OSError(seen, argv[0])
+
+    def feed(self, command, _mask):
+        """Write what the command's stdin takes now; watch it while more is to come."""
+        fd = command.stdin_fd
+        if fd is None:
+            command.stdin.clear()
+            return
+        try:
+            while command.stdin:
+                done = os.write(fd, memoryview(command.stdin)[:CHUNK])
+                del command.stdin[:done]
+            waiting = False
+        except BlockingIOError:
+            waiting = True
+        except OSError:  # The command has closed its stdin, which is its right.
+            command.stdin.clear()
+            command.stdin_ended = True
+            waiting = False
+        registered = fd in self.selector.get_map()
+        if waiting and not registered:
+            self.selector.register(fd, selectors.EVENT_WRITE, (self.feed, command))
+        elif not waiting:
+            if registered:
+                self.selector.unregister(fd)
+            if command.stdin_ended:
+                os.close(fd)
+                command.stdin_fd = None
+
+    def output(self, where, _mask):
+        """Pass on what a command wrote; drop it once its exec is over."""
+        command, fd = where
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close_output(command, fd)
+        elif command.status is None:
+            connection = command.connection
+            self.send(connection, command.outputs[fd], command.number, data)
+            if len(connection.outgoing) > HIGH_WATER and fd in self.selector.get_map():
+                self.selector.unregister(fd)
+
+    def resume(self, connection):
+        """Read again from the commands that a slow client had stopped."""
+        for (owner, _), command in self.execs.items():
+            if owner is connection:
+                for fd in command.outputs:
+                    if fd not in self.selector.get_map():
+                        entry = (self.output, (command, fd))
+                        self.selector.register(fd, selectors.EVENT_READ, entry)
+
+    def close_output(self, command, fd):
+        if fd in self.selector.get_map():
+            self.selector.unregister(fd)
+        command.outputs.pop(fd, None)
+        os.close(fd)
+
+    def reap(self, _argument, _mask):
+        """Collect the dead: commands, and orphans where this is the guest's first process."""
+        try:
+            while os.read(self.wakeup, 512):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for command in list(self.execs.values()):
+                if command.pid == pid:
+                    self.finish(command, status)
+                    break
+            else:
+                if self.left is not None and self.left(pid, status):
+                    self.running = False
+
+    def finish(self, command, status):
+        """Report a command's end after the last of what it wrote itself.
+
+        What its children write later is read and dropped, so that a daemon started by a command
+        neither keeps the command from ending nor dies of a closed pipe.
+        """
+        for fd in list(command.outputs):
+            try:
+                while True:
+                    data = os.read(fd, CHUNK)
+                    if not data:
+                        self.close_output(command, fd)
+                        break
+                    self.send(command.connection, command.outputs[fd], command.number, data)
+            except BlockingIOError:
+                pass
+        code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        command.status = code
+        for fd in command.outputs:
+            if fd not in self.selector.get_map():
+                entry = (self.output, (command, fd))
+                self.selector.register(fd, selectors.EVENT_READ, entry)
+        if command.stdin_fd is not None:
+            command.stdin_ended = True
+            command.stdin.clear()
+            self.feed(command, 0)
+        self.execs.pop((command.connection, command.number), None)
+        payload = json.dumps({"returncode": code}).encode()
+        self.send(command.connection, DONE, command.number, payload)
+
+    # Killing
+
+    def kill(self, command):
+        """Kill a command and everything that it started."""
+        if self.kill_here:
+            kill_tree(command.guest_pid, command.tag)
+            return
+        pid = os.fork()
+        if pid == 0:
+            try:
+                kill_tree(command.guest_pid, command.tag)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+
+
+def kill_tree(root, tag):
+    """Kill the processes of one exec: stopped first, so that none can start another meanwhile."""
+    stopped = set()
+    for _ in range(200):
+        fresh = family(root, tag) - stopped
+        if not fresh:
+            break
+        for pid in fresh:
+            signal_quietly(pid, signal.SIGSTOP)
+        stopped |= fresh
+    for pid in stopped:
+        signal_quietly(pid, signal.SIGKILL)
+
+
+def signal_quietly(pid, number):
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
+def family(root, tag):
+    """Return the living processes that are the root, of its session, tagged, or their children."""
+    parents, members = {}, set()
+    marker = ("%s=%s" % (TAG, tag)).encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or name == "1" or int(name) == os.getpid():
+            continue
+        try:
+            with open("/proc/%s/stat" % name, "rb") as stat:
+                state, parent, _, session = stat.read().rpartition(b")")[2].split()[:4]
+        except OSError:
+            continue
+        if state in (b"Z", b"X"):
+            continue
+        pid = int(name)
+        parents[pid] = int(parent)
+        if pid == root or int(session) == root:
+            members.add(pid)
+            continue
+        try:
+            with open("/proc/%s/environ" % name, "rb") as environ:
+                if marker in environ.read().split(b"\0"):
+                    members.add(pid)
+        except OSError:
+            continue
+    grown = True
+    while grown:
+        fresh = {pid for pid, parent in parents.items() if parent in members} - members
+        members |= fresh
+        grown = bool(fresh)
+    return members
+
+
+def hide():
+    """Keep this process from being traced or read through /proc by the guest's other processes."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
+def main():
+    """Serve on standard input and output."""
+    settings = json.loads(sys.argv[1])
+    hide()
+    env = dict(os.environ)
+    env.update(settings["env"])
+    try:
+        os.makedirs(settings["workdir"], exist_ok=True)
+    except OSError:
+        pass
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+    server = Server(env, settings["workdir"])
+    server.connect(read_fd, write_fd)
+    server.serve()
+    for command in list(server.execs.values()):
+        server.kill(command)
+
+
+if __name__ == "__main__":
+    main()

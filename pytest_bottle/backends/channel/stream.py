@@ -1,0 +1,76 @@
+"""Byte streams that a channel can run over."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final
+from typing import Protocol
+
+READ_SIZE: Final = 256 * 1024
+
+
+class Stream(Protocol):
+    """A connected, blocking byte stream; one reader, one writer at a time."""
+
+    def read(self) -> bytes:
+        """Return the next bytes, or none at the end."""
+        ...
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of it, or raise OSError."""
+        ...
+
+    def close(self) -> None:
+        """Close both directions; a read that waits returns. Idempotent."""
+        ...
+
+
+class SocketStream:
+    """A stream over a connected socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take over the socket."""
+        self._socket = connection
+
+    def read(self) -> bytes:
+        """Return the next bytes, or none at the end."""
+        return self._socket.recv(READ_SIZE)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of it, or raise OSError."""
+        self._socket.sendall(data)
+
+    def close(self) -> None:
+        """Close both directions."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+
+class PipeStream:
+    """A stream over two pipes of a child process."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        """Take over the two descriptors."""
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._closed = False
+
+    def read(self) -> bytes:
+        """Return the next bytes, or none at the end."""
+        return os.read(self._read_fd, READ_SIZE)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of it, or raise OSError."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._write_fd, view) :]
+
+    def close(self) -> None:
+        """Close the writing end; the reader sees the end when the child has gone."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._write_fd)

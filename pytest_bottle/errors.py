@@ -1,0 +1,219 @@
+"""Every exception of the plugin, sorted by who has to act.
+
+::
+
+    BottleError
+    ├── AuthorError            the author of the test or of the manifest
+    │   ├── ManifestError      bottle.toml or [tool.bottle]: file, key, remedy
+    │   ├── MarkerError        @pytest.mark.bottle(...) or a factory call
+    │   ├── OptionError        a command-line option, ini key or environment variable
+    │   ├── UserUnsupportedError   exec(user=...) that this sandbox cannot become
+    │   └── UnsafePathError    a path or archive that leaves its root
+    ├── HostError              the owner of the host
+    │   ├── CapabilityError    a capability is missing: what was probed, seen, how to fix it
+    │   ├── ImageError         an image that is absent, cannot be pulled or does not build
+    │   ├── SlotTimeoutError   the host stayed full until the deadline
+    │   └── StateDirectoryError    the directory of our state is not safe to use
+    ├── CommandError           ExecResult.check() on a command that failed
+    ├── ExecTimeoutError       a command ran out of time and was killed (also a TimeoutError)
+    ├── OutputLimitError       a stream or a file was larger than its limit
+    └── InfraError             nobody: the sandbox or the engine failed under the test
+        ├── LaunchError        the backend could not start a sandbox
+        ├── ProcessStartError  a host process of ours ended before it was ready
+        ├── RunEndedError      the run was taken down while something of it still worked
+        ├── SandboxLostError   a running sandbox or its engine went away
+        └── TeardownError      remains that could not be removed within the deadline
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class BottleError(Exception):
+    """Root of all errors raised by pytest-bottle."""
+
+
+class AuthorError(BottleError):
+    """The author of the test or of the manifest has to change something."""
+
+
+class ManifestError(AuthorError):
+    """A manifest is wrong; says in which file, at which key, and what to do."""
+
+    def __init__(self, problem: str, *, file: str, key: str = "", remedy: str = "") -> None:
+        """Build the sentence from its parts."""
+        self.problem = problem
+        self.file = file
+        self.key = key
+        self.remedy = remedy
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: {problem}" + (f" {remedy}" if remedy else ""))
+
+
+class MarkerError(AuthorError):
+    """A marker's or a factory's arguments are wrong; names the node where it knows it."""
+
+    def __init__(self, problem: str, *, node: str = "", remedy: str = "") -> None:
+        """Build the sentence from its parts."""
+        self.problem = problem
+        self.node = node
+        self.remedy = remedy
+        where = f"{node}: " if node else ""
+        super().__init__(f"{where}{problem}" + (f" {remedy}" if remedy else ""))
+
+
+class OptionError(AuthorError):
+    """A setting is wrong; names the option and where its value came from."""
+
+    def __init__(self, problem: str, *, option: str, source: str, remedy: str = "") -> None:
+        """Build the sentence from its parts."""
+        self.option = option
+        self.source = source
+        super().__init__(
+            f"{option} (from {source}): {problem}" + (f" {remedy}" if remedy else "")
+        )
+
+
+class UserUnsupportedError(AuthorError):
+    """The sandbox cannot run a command as the user that was asked for."""
+
+    def __init__(self, user: str, *, reason: str) -> None:
+        """Build the sentence from its parts."""
+        self.user = user
+        super().__init__(f"cannot run a command as user {user!r}: {reason}")
+
+
+class UnsafePathError(AuthorError):
+    """A path, or a member of a guest's archive, would leave the directory it belongs to."""
+
+    def __init__(self, path: str, *, reason: str) -> None:
+        """Build the sentence from its parts."""
+        self.path = path
+        super().__init__(f"refused {path!r}: {reason}")
+
+
+class HostError(BottleError):
+    """The owner of the host has to change something."""
+
+
+class CapabilityError(HostError):
+    """A capability is missing: what was probed, what was seen, how to fix it."""
+
+    def __init__(self, name: str, *, reason: str, fix: str = "") -> None:
+        """Build the sentence from its parts."""
+        self.name = name
+        self.reason = reason
+        self.fix = fix
+        super().__init__(f"{name}: {reason}" + (f" Fix: {fix}" if fix else ""))
+
+
+class ImageError(HostError):
+    """An image is absent and cannot be pulled, or its build failed."""
+
+    def __init__(self, image: str, *, reason: str, remedy: str) -> None:
+        """Build the sentence from its parts."""
+        self.image = image
+        super().__init__(f"image {image!r}: {reason} {remedy}")
+
+
+class SlotTimeoutError(HostError):
+    """No slot became free before the deadline."""
+
+    def __init__(self, *, waited: float, capacity: int, holders: Sequence[str]) -> None:
+        """Build the sentence from its parts; `waited` is in seconds."""
+        self.waited = waited
+        self.capacity = capacity
+        super().__init__(
+            f"no free slot after {waited:.0f} s: all {capacity} slots of this host are held by "
+            f"{', '.join(holders) or 'nobody known'}. End those runs (`pytest-bottle ps` lists "
+            "them), or raise --bottle-slots."
+        )
+
+
+class StateDirectoryError(HostError):
+    """The directory that holds our state belongs to somebody else, or is not a directory."""
+
+    def __init__(self, path: str, *, reason: str) -> None:
+        """Build the sentence from its parts."""
+        self.path = path
+        super().__init__(
+            f"refused to keep state in {path}: {reason} Remove it, or set BOTTLE_STATE_DIR to a "
+            "directory of your own."
+        )
+
+
+class CommandError(BottleError):
+    """A command that was expected to succeed did not; the message holds its output's end."""
+
+
+class ExecTimeoutError(BottleError, TimeoutError):
+    """A command ran out of time; it and its children were killed in the guest.
+
+    `stdout` and `stderr` hold what it had written until then.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, timeout: float, stdout: bytes = b"", stderr: bytes = b""
+    ) -> None:
+        """Build the sentence from its parts; `timeout` is in seconds."""
+        self.argv = tuple(argv)
+        self.timeout = timeout
+        self.stdout = stdout
+        self.stderr = stderr
+        super().__init__(
+            f"timed out after {timeout:g} s and was killed with its children: "
+            f"{' '.join(self.argv)[:200]}"
+        )
+
+
+class OutputLimitError(BottleError):
+    """A stream or a file was larger than its limit; the writer was stopped."""
+
+    def __init__(self, what: str, *, limit: int, remedy: str) -> None:
+        """Build the sentence from its parts; `limit` is in bytes."""
+        self.what = what
+        self.limit = limit
+        super().__init__(f"{what} is larger than its limit of {limit} bytes. {remedy}")
+
+
+class InfraError(BottleError):
+    """The sandbox or its engine failed; neither the test nor the agent is to blame."""
+
+
+class LaunchError(InfraError):
+    """A backend could not start a sandbox that was planned correctly."""
+
+
+class ProcessStartError(InfraError):
+    """A host process of ours ended, or stayed silent, before it was ready."""
+
+    def __init__(self, argv: Sequence[str], *, reason: str, log: str = "") -> None:
+        """Build the sentence from its parts; `log` is the end of what it wrote."""
+        self.argv = tuple(argv)
+        super().__init__(
+            f"a host process {reason}: {' '.join(self.argv)[:200]}"
+            + (f"\n{log.strip()}" if log.strip() else "")
+        )
+
+
+class RunEndedError(InfraError):
+    """The run's state was removed while a process of it still worked."""
+
+    def __init__(self, directory: str) -> None:
+        """Build the sentence from its parts."""
+        super().__init__(
+            f"the run's state in {directory} has been removed: its controller ended, or somebody "
+            "reaped it. Nothing more is started, because nothing would take it down."
+        )
+
+
+class SandboxLostError(InfraError):
+    """A running sandbox, or the engine that runs it, went away."""
+
+
+class TeardownError(InfraError):
+    """Something of ours could not be removed before the deadline."""
