@@ -7,6 +7,7 @@
     │   ├── ManifestError      bottle.toml or [tool.bottle]: file, key, remedy
     │   ├── MarkerError        @pytest.mark.bottle(...) or a factory call
     │   ├── OptionError        a command-line option, ini key or environment variable
+    │   ├── BottleClosedError  a bottle that was used after its teardown
     │   ├── UserUnsupportedError   exec(user=...) that this sandbox cannot become
     │   └── UnsafePathError    a path or archive that leaves its root
     ├── HostError              the owner of the host
@@ -75,6 +76,17 @@ class OptionError(AuthorError):
         self.source = source
         super().__init__(
             f"{option} (from {source}): {problem}" + (f" {remedy}" if remedy else "")
+        )
+
+
+class BottleClosedError(AuthorError):
+    """A bottle was used after its teardown."""
+
+    def __init__(self, name: str) -> None:
+        """Build the sentence from its parts."""
+        super().__init__(
+            f"bottle {name} was torn down already. Keep no bottle longer than the fixture that "
+            "made it, or ask for a wider scope."
         )
 
 

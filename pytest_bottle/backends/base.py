@@ -176,10 +176,12 @@ class Sandbox(Protocol):
         """Let go of it without ending it (only sensible once detached). Idempotent."""
         ...
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """End it and remove all that it was; idempotent, quick, safe on a lost one.
 
-        Removal may go on in the background; `Backend.settle` waits for it.
+        Returns:
+            Whether all of it is gone; where not, its engine still removes it in the background,
+            and `Backend.settle` waits for that.
         """
         ...
 

@@ -116,10 +116,10 @@ class BubblewrapSandbox:
         """Let go of it."""
         self._channel.close()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """End it; returns when the kernel has ended its processes and freed its groups."""
         if self._stopped:
-            return
+            return True
         self._stopped = True
         self._channel.quit()
         if not self._channel.wait_ended(STOP_GRACE):
@@ -128,3 +128,4 @@ class BubblewrapSandbox:
         cgroup.remove([Path(path) for path in self._keeper.cgroups])
         if self._keeper.socket is not None:
             Path(self._keeper.socket).unlink(missing_ok=True)
+        return True

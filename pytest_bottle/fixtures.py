@@ -1,0 +1,204 @@
+"""What a test receives: bottles, by scope, and what they are made from."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Final
+
+import pytest
+
+from pytest_bottle.session import SESSION_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_bottle.bottle import Bottle
+    from pytest_bottle.lifecycle.spec import Spec
+    from pytest_bottle.manifest import Manifest
+    from pytest_bottle.session import BottleSession
+
+WIDE_SCOPES: Final = ("class", "module", "session", "run")
+
+
+class Shelf:
+    """The bottles of one wide scope: one for each different spec, replaced when it was lost."""
+
+    def __init__(self, session: BottleSession, scope: str) -> None:
+        """Start empty."""
+        self._session = session
+        self._scope = scope
+        self._bottles: dict[tuple[Spec, int], Bottle] = {}
+        self.failed: set[str] = set()
+        """Names of the bottles that a failed test has used."""
+
+    def take(self, spec: Spec, manifest: Manifest) -> Bottle:
+        """Return the scope's bottle for a spec, launched now if it is the first to ask."""
+        key = (spec, id(manifest))
+        known = self._bottles.get(key)
+        if known is not None and not known.lost and not known.closed:
+            return known
+        lifecycle = self._session.lifecycle
+        if known is not None:
+            known.close()
+        evidence = self._session.evidence_directory(f"scope-{self._scope}")
+        launch = lifecycle.share if self._scope == "run" else lifecycle.open
+        self._bottles[key] = launch(spec, manifest, evidence=evidence)
+        return self._bottles[key]
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        with ExitStack() as stack:
+            for bottle in self._bottles.values():
+                stack.callback(
+                    self._session.release, bottle, failed=bottle.name in self.failed
+                )
+
+
+class BottleFactory:
+    """Makes bottles on request; each lives as long as the test or fixture that asked for it."""
+
+    def __init__(self, session: BottleSession) -> None:
+        """Bind the plugin's state."""
+        self._session = session
+
+    def __call__(self, **arguments: Any) -> Bottle:  # noqa: ANN401 - checked by their names
+        """Return a new bottle.
+
+        Args:
+            arguments: Those of `@pytest.mark.bottle`, less `scope`. Called in a fixture, the bottle
+                is torn down with that fixture; called in a test, at the test's end. It can also be
+                closed earlier, or used in a `with` statement.
+
+        Raises:
+            AuthorError: an argument is wrong.
+            HostError: the host cannot do it.
+            InfraError: it did not come up.
+        """
+        from pytest_bottle.errors import MarkerError
+        from pytest_bottle.lifecycle.spec import spec_from_arguments
+
+        session = self._session
+        state = session.current
+        if state is None:
+            raise MarkerError("bottle_factory was called outside of a test and its fixtures.")
+        item = state.item
+        where = f"{item.nodeid}: bottle_factory(...)"
+        if "scope" in arguments:
+            raise MarkerError(
+                "scope= is not for bottle_factory.",
+                node=where,
+                remedy="The bottle lives as long as the fixture that asks for it.",
+            )
+        arguments.setdefault("backend", parametrized_backend(item))
+        spec = spec_from_arguments(where, **arguments)
+        bottle = session.lifecycle.open(
+            spec,
+            session.manifest_for(item.path),
+            evidence=session.evidence_directory(item.nodeid),
+        )
+        ends = session.requests[-1].addfinalizer if session.requests else item.addfinalizer
+        ends(lambda: session.release(bottle, failed=state.failed))
+        session.use(bottle)
+        return bottle
+
+
+def parametrized_backend(item: pytest.Item) -> str | None:
+    """Return the backend that a test was parametrized with, if it was."""
+    callspec = getattr(item, "callspec", None)
+    return None if callspec is None else callspec.params.get("bottle_backend")
+
+
+@pytest.fixture
+def bottle_backend(request: pytest.FixtureRequest) -> str:
+    """The name of the backend that this test's bottle runs on."""
+    session: BottleSession = request.config.stash[SESSION_KEY]
+    chosen: str | None = getattr(request, "param", None)
+    if chosen is not None:
+        return chosen
+    return session.lifecycle.choose_backend(
+        session.spec_for(request.node), session.manifest_for(request.node.path)
+    )
+
+
+@pytest.fixture
+def bottle_manifest(request: pytest.FixtureRequest) -> Manifest:
+    """The manifest that applies to this test; an empty one where there is none."""
+    session: BottleSession = request.config.stash[SESSION_KEY]
+    return session.manifest_for(request.node.path)
+
+
+@pytest.fixture
+def bottle(
+    request: pytest.FixtureRequest, bottle_backend: str, bottle_manifest: Manifest
+) -> Iterator[Bottle]:
+    """An isolated sandbox, provisioned as `@pytest.mark.bottle(...)` asks, torn down afterwards."""
+    session: BottleSession = request.config.stash[SESSION_KEY]
+    spec = session.spec_for(request.node, bottle_backend)
+    scope = spec.scope or session.options["scope"]
+    state = session.current
+    if scope == "function":
+        evidence = session.evidence_directory(request.node.nodeid)
+        made = session.lifecycle.open(spec, bottle_manifest, evidence=evidence)
+        session.use(made)
+        yield made
+        session.release(made, failed=state is not None and state.failed)
+        return
+    shelf: Shelf = request.getfixturevalue(f"bottle_shelf_{scope}")
+    made = shelf.take(spec, bottle_manifest)
+    session.use(made)
+    yield made
+    if state is not None and state.failed:
+        shelf.failed.add(made.name)
+
+
+@pytest.fixture(scope="session")
+def bottle_factory(request: pytest.FixtureRequest) -> BottleFactory:
+    """Make further bottles: `bottle_factory(agent=..., backend=..., ...)`.
+
+    Each is torn down with the test or fixture that asked for it, so session fixtures can use it.
+    """
+    return BottleFactory(request.config.stash[SESSION_KEY])
+
+
+def _shelf(request: pytest.FixtureRequest, scope: str) -> Iterator[Shelf]:
+    shelf = Shelf(request.config.stash[SESSION_KEY], scope)
+    yield shelf
+    shelf.close()
+
+
+@pytest.fixture(scope="class")
+def bottle_shelf_class(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+    """Hold this class's shared bottles; for `scope="class"`."""
+    yield from _shelf(request, "class")
+
+
+@pytest.fixture(scope="module")
+def bottle_shelf_module(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+    """Hold this module's shared bottles; for `scope="module"`."""
+    yield from _shelf(request, "module")
+
+
+@pytest.fixture(scope="session")
+def bottle_shelf_session(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+    """Hold this worker's shared bottles; for `scope="session"`."""
+    yield from _shelf(request, "session")
+
+
+@pytest.fixture(scope="session")
+def bottle_shelf_run(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+    """Hold this worker's share in the run's bottles; for `scope="run"`."""
+    yield from _shelf(request, "run")
+
+
+__all__ = [
+    "bottle",
+    "bottle_backend",
+    "bottle_factory",
+    "bottle_manifest",
+    "bottle_shelf_class",
+    "bottle_shelf_module",
+    "bottle_shelf_run",
+    "bottle_shelf_session",
+]

@@ -1,0 +1,1 @@
+"""The way of a bottle: prepare, launch, provision, gather evidence, tear down."""

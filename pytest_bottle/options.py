@@ -1,0 +1,222 @@
+"""The plugin's settings: a command-line option, else an environment variable, else an ini key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Final
+
+from pytest_bottle.errors import OptionError
+
+if TYPE_CHECKING:
+    import pytest
+
+AUTO: Final = "auto"
+ALL: Final = "all"
+KEEP_CHOICES: Final = ("never", "failed", "always")
+SCOPE_CHOICES: Final = ("function", "class", "module", "session", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A setting's value, and where it came from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting in its three forms; `--bottle-x-y` is also `BOTTLE_X_Y` and `bottle_x_y`."""
+
+    name: str
+    metavar: str
+    help: str
+    default: Any
+    parse: Callable[[str], Any]
+    """Raises ValueError with what is wrong about a text."""
+    repeatable: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line form."""
+        return f"--bottle-{self.name}"
+
+    @property
+    def ini(self) -> str:
+        """The ini form."""
+        return f"bottle_{self.name.replace('-', '_')}"
+
+    @property
+    def variable(self) -> str:
+        """The environment form."""
+        return self.ini.upper()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text in choices:
+            return text
+        message = f"{text!r} is not one of {', '.join(choices)}"
+        raise ValueError(message)
+
+    return parse
+
+
+def _count(text: str) -> int:
+    if text.strip().isdigit():
+        return int(text)
+    message = f"{text!r} is not a whole number, 0 or above"
+    raise ValueError(message)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if 0 < value < float("inf"):
+        return value
+    message = f"{text!r} is not a number of seconds above 0"
+    raise ValueError(message)
+
+
+OPTIONS: Final = (
+    Option(
+        "backend",
+        "NAME",
+        "launch bottles on this backend; repeat it, or say `all`, to run every test on each "
+        "(default: auto, the first that opens)",
+        (AUTO,),
+        _names,
+        repeatable=True,
+    ),
+    Option(
+        "scope",
+        "SCOPE",
+        f"how widely a bottle is shared where the marker does not say: {', '.join(SCOPE_CHOICES)} "
+        "(default: function)",
+        "function",
+        _choice(*SCOPE_CHOICES),
+    ),
+    Option(
+        "keep",
+        "WHEN",
+        f"leave bottles running for a look inside: {', '.join(KEEP_CHOICES)} (default: never)",
+        "never",
+        _choice(*KEEP_CHOICES),
+    ),
+    Option(
+        "artifacts",
+        "DIR",
+        "write what bottles did below this directory",
+        None,
+        lambda text: Path(text).expanduser().absolute(),
+    ),
+    Option(
+        "require",
+        "NAMES",
+        "capabilities that must be there: a missing one fails its tests, and the run, instead of "
+        "skipping them; comma-separated, repeatable",
+        (),
+        _names,
+        repeatable=True,
+    ),
+    Option(
+        "slots",
+        "N",
+        "bottles at once on this host, over all workers and runs (default: by the host's CPUs)",
+        0,
+        _count,
+    ),
+    Option(
+        "timeout",
+        "SECONDS",
+        "time limit of a command where neither test nor manifest has one (default: 60)",
+        60.0,
+        _seconds,
+    ),
+    Option(
+        "infra-retries",
+        "N",
+        "run a test again, on a fresh bottle, when the sandbox failed under it (default: 0)",
+        0,
+        _count,
+    ),
+    Option(
+        "manifest",
+        "FILE",
+        "the manifest to use, instead of the nearest bottle.toml or [tool.bottle] at or above each "
+        "test",
+        None,
+        lambda text: Path(text).expanduser(),
+    ),
+)
+"""All settings."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every setting's option and ini key."""
+    group = parser.getgroup("bottle", "isolated sandboxes for coding agents")
+    for option in OPTIONS:
+        group.addoption(
+            option.flag,
+            action="append" if option.repeatable else "store",
+            metavar=option.metavar,
+            help=option.help,
+        )
+        parser.addini(option.ini, option.help, default=None)
+
+
+class Options:
+    """The settings of one pytest invocation.
+
+    Raises:
+        OptionError: a value cannot be used; says which, and where it came from.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Read every setting once."""
+        self.values: Final = {option.name: _resolve(option, config) for option in OPTIONS}
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - each setting has its own type
+        """Return a setting's value."""
+        return self.values[name].value
+
+    @property
+    def chosen(self) -> bool:
+        """Whether anybody set anything."""
+        return any(value.source != "default" for value in self.values.values())
+
+
+def _resolve(option: Option, config: pytest.Config) -> Value:
+    given: str | Sequence[str] | None = config.getoption(option.flag)
+    if given:
+        text = " ".join(given) if option.repeatable else str(given)
+        return _parsed(option, text, "command line")
+    if text := os.environ.get(option.variable, ""):
+        return _parsed(option, text, f"environment variable {option.variable}")
+    found = config.getini(option.ini)
+    if found:
+        value = _parsed(option, str(found), f"ini key {option.ini}")
+        if isinstance(value.value, Path) and not Path(str(found)).expanduser().is_absolute():
+            base = config.inipath.parent if config.inipath else config.rootpath
+            return Value(base / str(found), value.source)
+        return value
+    return Value(option.default, "default")
+
+
+def _parsed(option: Option, text: str, source: str) -> Value:
+    try:
+        return Value(option.parse(text), source)
+    except ValueError as problem:
+        raise OptionError(f"{problem}.", option=option.flag, source=source) from problem

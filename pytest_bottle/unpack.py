@@ -1,0 +1,173 @@
+"""Unpacks an archive that a guest made, so that nothing is written outside of its directory.
+
+Everything in such an archive is hostile: names, links, sizes, types. Only directories, regular
+files and links that stay inside are accepted. Symbolic links are made last, so that no file can be
+written through one; what is refused is refused before it has an effect, by an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import shutil
+import tarfile
+from typing import TYPE_CHECKING
+from typing import Final
+
+from pytest_bottle.errors import OutputLimitError
+from pytest_bottle.errors import UnsafePathError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import IO
+
+MEMBER_LIMIT: Final = 200_000
+"""Entries in one archive."""
+
+_FILE_MODES: Final = 0o755
+"""Bits that a guest may set: none for the group or others to write by, no set-uid."""
+
+
+def members(archive: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
+    """Yield an archive's members with their names in normal form, less the one for `.` itself.
+
+    Raises:
+        UnsafePathError: a name leaves the archive's root, or it is no tar archive.
+    """
+    try:
+        with tarfile.open(fileobj=archive, mode="r|") as tar:
+            for count, member in enumerate(tar):
+                if count >= MEMBER_LIMIT:
+                    raise UnsafePathError(
+                        member.name, reason=f"the archive has more than {MEMBER_LIMIT} entries"
+                    )
+                name = _normal_name(member.name)
+                if name != ".":
+                    yield tar, member, name
+    except tarfile.TarError as problem:
+        raise UnsafePathError("archive", reason=f"it is no tar archive ({problem})") from problem
+
+
+def unpack(archive: IO[bytes], root: Path, *, limit: int) -> None:
+    """Unpack into a directory that is empty and that nobody else writes to.
+
+    Args:
+        archive: An uncompressed tar stream.
+        root: Where to.
+        limit: Bytes that all files together may have.
+
+    Raises:
+        UnsafePathError: a member would leave the directory, or is neither file, directory nor link.
+        OutputLimitError: the files are larger than `limit`.
+    """
+    root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    links: list[tuple[str, str]] = []
+    left = limit
+    try:
+        for tar, member, name in members(archive):
+            if member.isdir():
+                os.close(_open_directory(root_fd, name))
+            elif member.issym():
+                links.append((name, _checked_target(name, member.linkname)))
+            elif member.islnk():
+                _link(root_fd, name, _normal_name(member.linkname))
+            elif member.isreg():
+                left -= member.size
+                if left < 0:
+                    raise OutputLimitError(
+                        "what is copied out", limit=limit, remedy="Copy less at once."
+                    )
+                source = tar.extractfile(member)
+                if source is not None:
+                    _write(root_fd, name, source, member.mode)
+            else:
+                raise UnsafePathError(name, reason="it is a device or a pipe")
+        for name, target in links:
+            _symlink(root_fd, name, target)
+    finally:
+        os.close(root_fd)
+
+
+def _normal_name(name: str) -> str:
+    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+        raise UnsafePathError(name, reason="it leaves the directory that it is copied to")
+    return posixpath.normpath(name)
+
+
+def _checked_target(name: str, target: str) -> str:
+    """Return a link's target if it stays inside whatever other links do.
+
+    Only leading `..` are accepted, at most as many as the link's own depth: behind another link,
+    `..` would not mean the parent that it seems to mean.
+    """
+    parts = [part for part in target.split("/") if part not in {"", "."}]
+    climbs = 0
+    while climbs < len(parts) and parts[climbs] == "..":
+        climbs += 1
+    if target.startswith("/") or ".." in parts[climbs:] or climbs > name.count("/"):
+        raise UnsafePathError(name, reason=f"it is a link that leads out, to {target!r}")
+    return target
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _open_directory(root_fd: int, name: str) -> int:
+    """Open a directory below the root, made where missing, following no link."""
+    current = os.dup(root_fd)
+    for part in name.split("/"):
+        if part in {"", "."}:
+            continue
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=current)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            following = os.open(part, flags, dir_fd=current)
+        except OSError as problem:
+            raise UnsafePathError(name, reason=f"{part!r} is not a directory") from problem
+        finally:
+            os.close(current)
+        current = following
+    return current
+
+
+@contextlib.contextmanager
+def _parent(root_fd: int, name: str) -> Iterator[int]:
+    parent = _open_directory(root_fd, posixpath.dirname(name))
+    try:
+        yield parent
+    finally:
+        os.close(parent)
+
+
+def _write(root_fd: int, name: str, source: IO[bytes], mode: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with _parent(root_fd, name) as parent:
+        try:
+            fd = os.open(_last(name), flags, 0o600, dir_fd=parent)
+        except OSError as problem:
+            raise UnsafePathError(name, reason=problem.strerror or "it exists") from problem
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode & _FILE_MODES | 0o600)
+            shutil.copyfileobj(source, file, 1024 * 1024)
+
+
+def _link(root_fd: int, name: str, target: str) -> None:
+    """Make a hard link to a file that was unpacked before; there is no symbolic link yet."""
+    with _parent(root_fd, name) as parent:
+        try:
+            os.link(target, _last(name), src_dir_fd=root_fd, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as problem:
+            reason = f"it is a hard link to {target!r}, which was not copied before"
+            raise UnsafePathError(name, reason=reason) from problem
+
+
+def _symlink(root_fd: int, name: str, target: str) -> None:
+    with _parent(root_fd, name) as parent:
+        try:
+            os.symlink(target, _last(name), dir_fd=parent)
+        except OSError as problem:
+            raise UnsafePathError(name, reason=problem.strerror or "it exists") from problem
