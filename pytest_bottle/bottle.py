@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import shlex
 import time
-from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +27,12 @@ from pytest_bottle.errors import MarkerError
 from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.guest_files import TREE_LIMIT
 from pytest_bottle.guest_files import GuestFiles
+from pytest_bottle.provision.batch import ARCHIVE_HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Mapping
+    from collections.abc import Sequence
     from types import TracebackType
 
     from pytest_bottle.agents.base import Agent
@@ -226,9 +227,7 @@ class Bottle:
     @overload
     def read_file(self, path: str, *, text: Literal[False], limit: int = FILE_LIMIT) -> bytes: ...
 
-    def read_file(
-        self, path: str, *, text: bool = True, limit: int = FILE_LIMIT
-    ) -> str | bytes:
+    def read_file(self, path: str, *, text: bool = True, limit: int = FILE_LIMIT) -> str | bytes:
         """Return a guest file's content, as UTF-8 text (line ends kept) or as bytes.
 
         Raises:
@@ -264,9 +263,7 @@ class Bottle:
 
     cp_in = copy_in
 
-    def copy_out(
-        self, path: str, destination: str | Path, *, limit: int = TREE_LIMIT
-    ) -> Path:
+    def copy_out(self, path: str, destination: str | Path, *, limit: int = TREE_LIMIT) -> Path:
         """Copy a guest file or directory to the host, and return where it is.
 
         `destination` is its new name, or a directory to put it in. It appears whole or not at all.
@@ -297,8 +294,8 @@ class Bottle:
         Raises:
             OutputLimitError: the workdir is larger than 512 MiB.
         """
-        script = 'if [ -n "$(ls -A .)" ]; then exec tar -cf - . ; fi'
-        result = self._execute_quietly(("/bin/sh", "-c", script), None, TREE_LIMIT).check()
+        argv = ("/bin/sh", "-c", ARCHIVE_HERE)
+        result = self._execute_quietly(argv, None, TREE_LIMIT).check()
         return Diff(snapshot(self._provisioned.baseline), snapshot(result.stdout_bytes))
 
     def connection(self, user: str | None = None) -> str:
@@ -398,7 +395,7 @@ def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
     if isinstance(argv, str):
         message = f"exec takes a list of arguments, not {argv[:100]!r}: use sh() for a shell line"
         raise TypeError(message)
-    words = tuple(argv)
+    words: tuple[object, ...] = tuple(argv)
     if not words:
         message = "exec needs a command"
         raise ValueError(message)
@@ -409,4 +406,4 @@ def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
         if "\0" in word:
             message = f"an argument cannot have a NUL character: {word[:100]!r}"
             raise ValueError(message)
-    return words
+    return tuple(argv)

@@ -74,9 +74,7 @@ class OptionError(AuthorError):
         """Build the sentence from its parts."""
         self.option = option
         self.source = source
-        super().__init__(
-            f"{option} (from {source}): {problem}" + (f" {remedy}" if remedy else "")
-        )
+        super().__init__(f"{option} (from {source}): {problem}" + (f" {remedy}" if remedy else ""))
 
 
 class BottleClosedError(AuthorError):

@@ -51,9 +51,7 @@ class Shelf:
         """Let go of all of them."""
         with ExitStack() as stack:
             for bottle in self._bottles.values():
-                stack.callback(
-                    self._session.release, bottle, failed=bottle.name in self.failed
-                )
+                stack.callback(self._session.release, bottle, failed=bottle.name in self.failed)
 
 
 class BottleFactory:

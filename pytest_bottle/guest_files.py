@@ -108,9 +108,7 @@ class GuestFiles:
         try:
             result = self._execute(argv, data, limit)
         except OutputLimitError as problem:
-            raise OutputLimitError(
-                path, limit=limit, remedy="Pass limit= for more."
-            ) from problem
+            raise OutputLimitError(path, limit=limit, remedy="Pass limit= for more.") from problem
         if result.returncode in _ERRNO:
             code = _ERRNO[result.returncode]
             raise OSError(code, os.strerror(code), path)

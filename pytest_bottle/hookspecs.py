@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_bottle_backends(config: pytest.Config) -> Iterable[Backend]:  # type: ignore[empty-body]
-    """Return backends to add; `pytest_bottle.testing.BottleConformance` shows that one keeps its
-    promises. For its remains to be removed after a crash, its class must take no arguments and be
-    importable by its module's name.
+    """Return backends to add.
+
+    `pytest_bottle.testing.BottleConformance` shows that one keeps its promises. For its remains to
+    be removed after a crash, its class must take no arguments and be importable by its module's
+    name.
     """
 
 
@@ -38,8 +40,9 @@ def pytest_bottle_agents(config: pytest.Config) -> Iterable[Agent]:  # type: ign
 def pytest_bottle_provisioners(  # type: ignore[empty-body]
     config: pytest.Config,
 ) -> Iterable[Provisioner]:
-    """Return provisioners to add, functions from a plan and the guest's paths to steps; their steps
-    come after the built-in ones.
+    """Return provisioners to add, functions from a plan and the guest's paths to steps.
+
+    Their steps come after the built-in ones.
     """
 
 
@@ -47,6 +50,8 @@ def pytest_bottle_provisioners(  # type: ignore[empty-body]
 def pytest_bottle_capabilities(  # type: ignore[empty-body]
     config: pytest.Config,
 ) -> Mapping[str, Callable[[], Probe]]:
-    """Return capabilities to add: for each name a function that finds out, for real, whether this
-    host has it. It is called once per run.
+    """Return capabilities to add.
+
+    For each name there is a function that finds out, for real, whether this host has it. It is
+    called once per run.
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_bottle import doctor
 from pytest_bottle import gates
 from pytest_bottle import hookspecs
 from pytest_bottle import reporting
@@ -61,6 +62,19 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register the settings."""
     add_options(parser)
+    doctor.add_option(parser)
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Examine the host instead of running tests, where that is asked for."""
+    if not config.getoption(doctor.FLAG):
+        return None
+    # As pytest's own --version and --fixtures do: nothing else has configured it by then.
+    config._do_configure()  # noqa: SLF001
+    try:
+        return doctor.examine(config.stash[SESSION_KEY])
+    finally:
+        config._ensure_unconfigure()  # noqa: SLF001
 
 
 def pytest_configure(config: pytest.Config) -> None:

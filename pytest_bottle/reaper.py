@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +187,29 @@ def _attempt(directory: Path, act: Callable[[], Report]) -> Report:
             return Report()
         left = Resource(kind="directory", id=str(directory))
         return Report(failed=((left, f"{type(error).__name__}: {error}"),))
+
+
+def sweep_labelled(
+    found: Iterable[tuple[Resource, str]], remove: Remover, *, spared: Collection[str] = ()
+) -> Report:
+    """Remove what an engine still has of owners that are proven dead, whatever became of journals.
+
+    Args:
+        found: resources with their owners, encoded, as a backend's `orphans` returns them.
+        remove: for what belongs to a backend.
+        spared: names of bottles that were kept for a person.
+    """
+    report = Report()
+    for resource, owner in found:
+        try:
+            if resource.id in spared or Owner.decode(owner).alive():
+                continue
+            remove(resource)
+        except (TeardownError, ValueError) as problem:
+            report += Report(failed=((resource, str(problem)),))
+        else:
+            report += Report(removed=(resource,))
+    return report
 
 
 def _sweep_run(directory: Path, remove: Remover, *, kept: bool) -> Report:

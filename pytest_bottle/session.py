@@ -8,10 +8,8 @@ from __future__ import annotations
 import functools
 import re
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
@@ -24,6 +22,9 @@ from pytest_bottle.options import AUTO
 from pytest_bottle.options import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from pytest_bottle.bottle import Bottle
     from pytest_bottle.lifecycle.lifecycle import Lifecycle
     from pytest_bottle.lifecycle.spec import Spec

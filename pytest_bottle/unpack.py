@@ -159,7 +159,8 @@ def _link(root_fd: int, name: str, target: str) -> None:
     """Make a hard link to a file that was unpacked before; there is no symbolic link yet."""
     with _parent(root_fd, name) as parent:
         try:
-            os.link(target, _last(name), src_dir_fd=root_fd, dst_dir_fd=parent, follow_symlinks=False)
+            last = _last(name)
+            os.link(target, last, src_dir_fd=root_fd, dst_dir_fd=parent, follow_symlinks=False)
         except OSError as problem:
             reason = f"it is a hard link to {target!r}, which was not copied before"
             raise UnsafePathError(name, reason=reason) from problem

@@ -1,0 +1,1 @@
+"""Ways to make sandboxes; each knows nothing of the others."""

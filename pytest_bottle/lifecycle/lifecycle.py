@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import functools
 import threading
 from typing import TYPE_CHECKING
 from typing import Any
@@ -25,6 +25,7 @@ from pytest_bottle.lifecycle.prepare import prepare
 from pytest_bottle.lifecycle.prepare import requested_backend
 from pytest_bottle.lifecycle.prepare import write_prompt_file
 from pytest_bottle.lifecycle.provisioning import provision
+from pytest_bottle.lifecycle.reference import write_reference
 from pytest_bottle.lifecycle.settings import AUTO
 from pytest_bottle.lifecycle.settings import Settings
 from pytest_bottle.lifecycle.settings import default_launches
@@ -43,6 +44,8 @@ from pytest_bottle.state.tree import remove_tree
 from pytest_bottle.watchdog import ensure_watchdog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterable
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -51,14 +54,13 @@ if TYPE_CHECKING:
     from pytest_bottle.lifecycle.spec import Spec
     from pytest_bottle.manifest import Manifest
     from pytest_bottle.plan import BottlePlan
+    from pytest_bottle.state.journal import ScopeOwner
     from pytest_bottle.state.run import Run
     from pytest_bottle.state.slots import Ticket
 
 SETTLE_DEADLINE: Final = 60.0
 """Seconds, at the end of a process, for engines to finish removing what was stopped."""
 
-REFERENCE_FILE: Final = "reference.json"
-"""In a bottle's directory: where its sandbox is, for other processes."""
 
 
 class Lifecycle:
@@ -231,7 +233,7 @@ class Lifecycle:
         ensure_watchdog(self.run)
         directory = Resource(kind="directory", id=str(plan.state_dir))
         planned = _marked(backend, [directory, *backend.planned_resources(plan)])
-        scope_owner = "run" if plan.shared else "worker"
+        scope_owner: ScopeOwner = "run" if plan.shared else "worker"
         self.run.journal.add(plan.name, planned, scope_owner=scope_owner)
         gone = _Gone()
         undo.callback(self._settle, plan.name, gone)
@@ -243,7 +245,7 @@ class Lifecycle:
         self.run.journal.add(
             plan.name, _marked(backend, sandbox.resources), scope_owner=scope_owner
         )
-        _write_reference(plan, sandbox)
+        write_reference(plan, sandbox)
         return sandbox, provision(plan, sandbox, self.extensions.provisioners)
 
     def _bottle(
@@ -325,9 +327,9 @@ class Lifecycle:
         for undo in reversed(stacks):
             _try(problems, undo.close)
         for lease, backend, plan in held:
-            _try(problems, lambda: lease.release(lambda ref: self._stop_shared(backend, plan, ref)))  # noqa: B023
+            _try(problems, functools.partial(self._release, lease, backend, plan))
         for backend in self.extensions.loaded_backends:
-            _try(problems, lambda: backend.settle(SETTLE_DEADLINE))  # noqa: B023
+            _try(problems, functools.partial(backend.settle, SETTLE_DEADLINE))
         if not problems:
             for name in self._settling:
                 self.run.journal.settled(name)
@@ -347,10 +349,15 @@ class Lifecycle:
         else:
             self.run.end()
 
-    def _stop_shared(self, backend: Backend, plan: BottlePlan, reference: Mapping[str, Any]) -> None:
-        backend.attach(plan, reference["reference"]).stop()
-        remove_tree(plan.state_dir)
-        self._settling.append(plan.name)
+    def _release(self, lease: leases.Lease, backend: Backend, plan: BottlePlan) -> None:
+        """Give a share back; the last one takes the bottle down."""
+
+        def stop(reference: Mapping[str, Any]) -> None:
+            backend.attach(plan, reference["reference"]).stop()
+            remove_tree(plan.state_dir)
+            self._settling.append(plan.name)
+
+        lease.release(stop)
 
 
 class _Gone:
@@ -364,14 +371,14 @@ class _Gone:
         self.certainly = sandbox.stop()
 
 
-def _try(problems: list[str], action: Any) -> None:  # noqa: ANN401 - any callable
+def _try(problems: list[str], action: Callable[[], object]) -> None:
     try:
         action()
     except (OSError, TeardownError) as problem:
         problems.append(str(problem))
 
 
-def _marked(backend: Backend, resources: Any) -> list[Resource]:  # noqa: ANN401
+def _marked(backend: Backend, resources: Iterable[Resource]) -> list[Resource]:
     """Add to a third party's resources where its class is, for the processes that clean up."""
     if backend.name in BUILTIN:
         return list(resources)
@@ -379,16 +386,3 @@ def _marked(backend: Backend, resources: Any) -> list[Resource]:  # noqa: ANN401
     return [
         dataclasses.replace(resource, data={**resource.data, **place}) for resource in resources
     ]
-
-
-def _write_reference(plan: BottlePlan, sandbox: Sandbox) -> None:
-    text = json.dumps(
-        {
-            "backend": plan.backend,
-            "connection": list(sandbox.connection()),
-            "reference": dict(sandbox.reference()),
-        }
-    )
-    path = plan.state_dir / REFERENCE_FILE
-    path.touch(mode=0o600)
-    path.write_text(text)

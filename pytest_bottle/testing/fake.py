@@ -295,10 +295,10 @@ class FakeSandbox:
         """Let go of it."""
         self._channel.close()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """End it; returns when its processes have ended and its directory is gone."""
         if self._stopped:
-            return
+            return True
         self._stopped = True
         self._channel.quit()
         if not self._owner.wait(STOP_GRACE):
@@ -313,6 +313,7 @@ class FakeSandbox:
         if self._stops_to_fail.next():
             message = f"something of {self._directory} remains: this stop was to fail"
             raise TeardownError(message)
+        return True
 
 
 class Countdown:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,9 @@ def start_python(root: Path) -> Iterator[StartPython]:  # noqa: ARG001 - inherit
     """Start a script in a Python of its own; what still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(script: str, *arguments: object, **options: object) -> subprocess.Popen[str]:
+    def start(script: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": str(Path(pytest_bottle.__file__).parents[1])}
-        process = subprocess.Popen(
+        process: subprocess.Popen[str] = subprocess.Popen(
             [sys.executable, "-c", script, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -60,6 +61,7 @@ def start_python(root: Path) -> Iterator[StartPython]:  # noqa: ARG001 - inherit
     for process in started:
         process.kill()
         process.wait()
-        process.stdout.close()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,12 @@ print(lease.release(lambda reference: write(f"stop {reference['id']}")), flush=T
 """
 
 
-def never():
+def never() -> Any:
     pytest.fail("launched twice")
+
+
+def fail(*_: object) -> Any:
+    raise ConnectionError
 
 
 @pytest.fixture
@@ -61,15 +66,27 @@ def test_keys_are_distinct(run):
 
 
 def test_a_failed_launch_is_the_callers_and_the_next_one_tries(run):
-    with pytest.raises(ZeroDivisionError):
-        leases.acquire(run, "key", lambda: 1 / 0)
+    with pytest.raises(ConnectionError):
+        leases.acquire(run, "key", fail)
     assert leases.acquire(run, "key", lambda: 2)[0] == 2
 
 
 def test_a_failed_stop_leaves_nothing_to_attach_to(run):
     _, lease = leases.acquire(run, "key", lambda: 1)
-    with pytest.raises(ZeroDivisionError):
-        lease.release(lambda _: 1 / 0)
+    with pytest.raises(ConnectionError):
+        lease.release(fail)
+    assert leases.acquire(run, "key", lambda: 2)[0] == 2
+
+
+def test_a_process_that_is_killed_in_its_stop_leaves_nothing_to_attach_to(run, start_python):
+    script = WORKER.replace(
+        "write(f\"stop {reference['id']}\")", "os.kill(os.getpid(), signal.SIGKILL)"
+    ).replace("import pathlib, sys", "import os, signal, sys")
+    worker = start_python(script, run.id, "gw0")
+    worker.stdout.readline()
+    worker.stdin.write("\n")
+    worker.stdin.flush()
+    assert worker.wait(5) == -signal.SIGKILL
     assert leases.acquire(run, "key", lambda: 2)[0] == 2
 
 
@@ -86,8 +103,8 @@ def test_a_lost_one_is_replaced_once(run, stopped):
 
 def test_a_replacement_that_fails_is_tried_again(run):
     lost, first = leases.acquire(run, "key", lambda: "lost")
-    with pytest.raises(ZeroDivisionError):
-        first.replace(lost, lambda: 1 / 0)
+    with pytest.raises(ConnectionError):
+        first.replace(lost, fail)
     assert first.replace(lost, lambda: "new") == "new"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,13 @@ print(once(directory, "build", make), flush=True)
 """
 
 
+def never() -> Any:
+    pytest.fail("made twice")
+
+
 def test_the_second_caller_gets_what_the_first_made(tmp_path):
     first = once(tmp_path, "a/b", lambda: {"tuple": (1, 2)})
-    second = once(tmp_path, "a/b", lambda: pytest.fail("made twice"))
+    second = once(tmp_path, "a/b", never)
     assert first == second == {"tuple": [1, 2]}
 
 
@@ -35,7 +40,7 @@ def test_keys_that_only_differ_in_unsafe_characters_are_distinct(tmp_path):
 
 def test_a_result_of_none_is_remembered(tmp_path):
     assert once(tmp_path, "none", lambda: None) is None
-    assert once(tmp_path, "none", lambda: pytest.fail("made twice")) is None
+    assert once(tmp_path, "none", never) is None
 
 
 def test_a_failure_is_the_callers_and_is_not_remembered(tmp_path):

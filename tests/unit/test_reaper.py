@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from pytest_bottle.state.owner import Owner
 from pytest_bottle.state.publish import locked
 from pytest_bottle.state.resource import Resource
 from pytest_bottle.state.run import publish_watchdog
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WORKER = """
 import sys
@@ -58,7 +62,7 @@ def dead_run(root, start_python):
     return root / "runs" / DEAD_RUN
 
 
-def bottles(directory):
+def bottles(directory: Path) -> list[str]:
     return [entry.bottle for entry in read_journals(directory)]
 
 
@@ -165,7 +169,8 @@ class TestSweep:
         assert set(removed) == {"main-own", "main-run"}
         assert bottles(dead_run) == ["main-kept"]
 
-    def test_what_was_kept_goes_when_asked(self, root, dead_run, remove, removed):
+    @pytest.mark.usefixtures("dead_run")
+    def test_what_was_kept_goes_when_asked(self, root, remove, removed):
         sweep(root, remove)
         sweep(root, remove, kept=True)
         assert removed[-1] == "main-kept"
@@ -182,7 +187,8 @@ class TestSweep:
         assert sweep(root, remove) == Report()
         assert removed == []
 
-    def test_what_resists_is_there_for_the_next_sweep(self, root, dead_run, remove, removed):
+    @pytest.mark.usefixtures("dead_run")
+    def test_what_resists_is_there_for_the_next_sweep(self, root, remove, removed):
         def resist(resource):
             raise TeardownError(resource.id)
 
@@ -199,7 +205,8 @@ class TestSweep:
         assert worker.wait(5) == -9
         assert "gw0-own" in removed
 
-    def test_two_sweeps_do_not_meet(self, root, dead_run, remove, removed):
+    @pytest.mark.usefixtures("dead_run")
+    def test_two_sweeps_do_not_meet(self, root, remove, removed):
         with locked(root / "sweep.lock"):
             assert sweep(root, remove) == Report()
         assert removed == []

@@ -19,6 +19,8 @@ from pytest_bottle.state.run import read_controller
 
 RUN_ID = "feedc0ffee12"
 
+pytestmark = pytest.mark.usefixtures("root")
+
 
 def test_all_who_join_share_a_private_directory(root):
     first = Run.join(RUN_ID, "gw0", Owner.current())
@@ -49,7 +51,7 @@ def test_joining_at_the_same_time_makes_one_directory(root):
 
 
 @pytest.mark.parametrize("run_id", ["", "short", "../../etc", "FEEDC0FFEE", "g" * 12])
-def test_an_id_that_is_not_hexadecimal_is_refused(root, run_id):
+def test_an_id_that_is_not_hexadecimal_is_refused(run_id):
     with pytest.raises(ValueError, match="hexadecimal"):
         Run.join(run_id, "main", Owner.current())
 
@@ -64,16 +66,16 @@ def test_an_id_that_is_not_hexadecimal_is_refused(root, run_id):
         ("a" * 99, "a" * 20),
     ],
 )
-def test_a_workers_name_is_made_safe(root, worker, expected):
+def test_a_workers_name_is_made_safe(worker, expected):
     run = Run.join(RUN_ID, worker, Owner.current())
     assert run.worker == expected
     assert run.next_name() == f"bottle-feedc0ff-{expected}-1"
 
 
-def test_names_are_unique(root):
+def test_names_are_unique():
     """Among threads, and for a second process that took the same worker's name."""
     runs = [Run.join(RUN_ID, "gw0", Owner.current()) for _ in range(4)]
-    names = []
+    names: list[str] = []
     threads = [
         threading.Thread(target=lambda run=run: names.extend(run.next_name() for _ in range(20)))
         for run in runs
@@ -85,7 +87,7 @@ def test_names_are_unique(root):
     assert len(set(names)) == 80
 
 
-def test_a_bottle_has_a_private_directory(root):
+def test_a_bottle_has_a_private_directory():
     run = Run.join(RUN_ID, "main", Owner.current())
     directory = run.bottle_directory(run.next_name())
     assert directory.parent == run.directory
@@ -95,14 +97,14 @@ def test_a_bottle_has_a_private_directory(root):
     assert run.bottle_directory(directory.name).is_dir()
 
 
-def test_a_removed_run_names_no_more_bottles(root):
+def test_a_removed_run_names_no_more_bottles():
     run = Run.join(RUN_ID, "main", Owner.current())
     shutil.rmtree(run.directory)
     with pytest.raises(RunEndedError):
         run.next_name()
 
 
-def test_a_run_ends_with_its_controller(root, start_python):
+def test_a_run_ends_with_its_controller(start_python):
     process = start_python("import sys; sys.stdin.read()")
     run = Run.join(RUN_ID, "gw0", Owner.of(process.pid))
     assert not has_ended(run.directory)

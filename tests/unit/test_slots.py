@@ -7,11 +7,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_bottle.errors import SlotTimeoutError
 from pytest_bottle.state.slots import Slots
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOLD = """
 import pathlib, sys
@@ -40,7 +44,7 @@ def slots(tmp_path):
     return Slots(tmp_path, "bottles", 1)
 
 
-def wait_until_waiting(tmp_path, number):
+def wait_until_waiting(tmp_path: Path, number: int) -> None:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if sum(",waiting," in path.name for path in (tmp_path / "bottles").iterdir()) == number:

@@ -79,4 +79,4 @@ def test_directories_without_permissions_go_for_an_ordinary_user(start_python):
             Path(base) / "tree",
         )
         assert process.wait(10) == 0
-        assert not list(base.iterdir())
+        assert not list(Path(base).iterdir())

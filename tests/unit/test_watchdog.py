@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +20,12 @@ from pytest_bottle.state.run import Run
 from pytest_bottle.state.run import read_watchdog
 from pytest_bottle.watchdog import ensure_watchdog
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 RUN_ID = "abad1deafeed"
+
+pytestmark = pytest.mark.usefixtures("root")
 
 LAUNCH = """
 import subprocess, sys
@@ -58,14 +64,14 @@ sys.exit(watchdog.main([sys.argv[1], str(os.dup(1))], remove))
 """
 
 
-def eventually(true, seconds=8.0):
+def eventually(true: Callable[[], bool], seconds: float = 8.0) -> bool:
     """Whether something becomes true in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if true():
             return True
         time.sleep(0.01)
-    return bool(true())
+    return true()
 
 
 class Bottle:
@@ -205,7 +211,7 @@ class TestDeathOfTheWatchdog:
         watchdog.wait(5)
         bottle.kill_its_worker()
         assert bottle.running
-        assert sweep(root, pytest.fail).failed == ()
+        assert sweep(root, lambda _: pytest.fail("no backend has a part in it")).failed == ()
         assert not bottle.running
         assert not list(runs.iterdir())
 
@@ -221,7 +227,7 @@ class TestAnOrderlyEnd:
         assert watchdog.wait(1)
         assert not list(runs.iterdir())
 
-    def test_a_run_may_end_before_its_process(self, root, runs, watchdog_of):
+    def test_a_run_may_end_before_its_process(self, runs, watchdog_of):
         """As many runs in one process do, which test a plugin."""
         run = Run.join(RUN_ID, "main", Owner.current())
         ensure_watchdog(run)
@@ -236,7 +242,7 @@ class TestAnOrderlyEnd:
 
 
 class TestEnsure:
-    def test_all_processes_of_a_run_share_one(self, root, watchdog_of, start_python):
+    def test_all_processes_of_a_run_share_one(self, watchdog_of, start_python):
         script = (
             "import sys\n"
             "from pytest_bottle.state.owner import Owner\n"
@@ -269,7 +275,7 @@ class TestEnsure:
         assert bottle.process.stdout.read() == ""
         assert time.monotonic() - began < 0.2
 
-    def test_a_look_at_a_living_one_is_cheap(self, root, watchdog_of):
+    def test_a_look_at_a_living_one_is_cheap(self, watchdog_of):
         run = Run.join(RUN_ID, "main", Owner.current())
         ensure_watchdog(run)
         watchdog_of()
@@ -282,7 +288,7 @@ class TestEnsure:
         run.end()
 
     def test_a_module_in_the_working_directory_does_not_come_in_its_way(
-        self, root, tmp_path, monkeypatch, watchdog_of
+        self, tmp_path, monkeypatch, watchdog_of
     ):
         (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
         monkeypatch.chdir(tmp_path)
@@ -291,7 +297,7 @@ class TestEnsure:
         assert watchdog_of().alive()
         run.end()
 
-    def test_a_run_that_was_taken_down_is_not_watched(self, root):
+    def test_a_run_that_was_taken_down_is_not_watched(self):
         run = Run.join(RUN_ID, "main", Owner.current())
         run.end()
         with pytest.raises(RunEndedError):
@@ -311,7 +317,7 @@ class TestEngines:
         return start
 
     @pytest.fixture
-    def worker(self, start_python, controller, root, tmp_path):
+    def worker(self, start_python, controller, tmp_path):
         """A worker that asked an engine for a container, and the file that stands for it."""
         process = start_python(
             "import sys\n"

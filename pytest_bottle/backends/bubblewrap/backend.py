@@ -108,31 +108,23 @@ class BubblewrapBackend:
         hierarchy = cgroup.find_hierarchy()
         rlimits = _rlimits(plan.limits, hierarchy)
         env = _environment(plan, account)
-        with contextlib.ExitStack() as undo:
-            try:
-                groups = cgroup.create(hierarchy, plan.name, plan.limits) if hierarchy else []
-            except OSError as problem:
-                message = f"the kernel refused the control group of {plan.name}: {problem}"
-                raise LaunchError(message) from problem
-            paths = hierarchy.paths(plan.name) if hierarchy else []
+        paths = hierarchy.paths(plan.name) if hierarchy else []
+        # What the keeper gets copies of is closed here in any case, the rest only on failure.
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as handed_over:
+            groups = _make_groups(plan, hierarchy)
             undo.callback(cgroup.remove, paths)
             for fd in groups:
-                undo.callback(os.close, fd)
+                handed_over.callback(os.close, fd)
             ours, theirs = socket.socketpair()
-            undo.callback(theirs.close)
-            channel_guard = undo.enter_context(contextlib.ExitStack())
-            channel_guard.callback(ours.close)
-            fds = [theirs.fileno()]
-            listener = _listen(plan) if plan.shared else None
-            if listener is not None:
-                undo.callback(listener.close)
-                fds.append(listener.fileno())
+            undo.callback(ours.close)
+            handed_over.callback(theirs.close)
+            listeners = [handed_over.enter_context(_listen(plan))] if plan.shared else []
             reply = self._broker.launch(
-                self._request(plan, account, image, uid, rlimits, env, listens=plan.shared),
-                fds + groups,
+                self._request(plan, account, uid=uid, rlimits=rlimits, env=env, image=image),
+                [theirs.fileno(), *(one.fileno() for one in listeners), *groups],
             )
             keeper = Keeper(
-                owner=Owner.of(reply["keeper"]).encode(),
+                owner=_owner(reply["keeper"]),
                 init=reply["init"],
                 uid=uid,
                 gid=uid,
@@ -141,22 +133,14 @@ class BubblewrapBackend:
                 socket=str(_socket_path(plan)) if plan.shared else None,
             )
             channel = Channel(SocketStream(ours), lost=keeper.lost_sentence)
-            channel_guard.callback(channel.close)
+            undo.callback(channel.close)
             try:
                 facts = channel.wait_ready()
             except SandboxLostError as problem:
                 message = f"the sandbox {plan.name} ended at once: {problem}"
                 raise LaunchError(message) from problem
-            channel_guard.pop_all()
             undo.pop_all()
-        for fd in groups:
-            os.close(fd)
-        theirs.close()
-        if listener is not None:
-            listener.close()
-        guest = Guest(
-            user=account.name, uid=account.uid, home=facts["home"], workdir=plan.workdir
-        )
+        guest = Guest(user=account.name, uid=account.uid, home=facts["home"], workdir=plan.workdir)
         return BubblewrapSandbox(
             name=plan.name, channel=channel, guest=guest, keeper=keeper, env=env
         )
@@ -165,12 +149,11 @@ class BubblewrapBackend:
         self,
         plan: BottlePlan,
         account: Account,
-        image: Path | None,
+        *,
         uid: int | None,
         rlimits: Sequence[tuple[int, int]],
         env: Mapping[str, str],
-        *,
-        listens: bool,
+        image: Path | None,
     ) -> dict[str, Any]:
         """Return the broker's request; `broker.Keeper` lists the keys."""
         bwrap = find_bwrap()
@@ -192,7 +175,7 @@ class BubblewrapBackend:
             "rlimits": list(rlimits),
             "env": env,
             "workdir": plan.workdir,
-            "listens": listens,
+            "listens": plan.shared,
         }
 
     def attach(self, plan: BottlePlan, reference: Mapping[str, Any]) -> BubblewrapSandbox:
@@ -228,6 +211,24 @@ class BubblewrapBackend:
     def shutdown(self) -> None:
         """End the broker."""
         self._broker.close()
+
+
+def _make_groups(plan: BottlePlan, hierarchy: cgroup.Hierarchy | None) -> list[int]:
+    if hierarchy is None:
+        return []
+    try:
+        return cgroup.create(hierarchy, plan.name, plan.limits)
+    except OSError as problem:
+        message = f"the kernel refused the control group of {plan.name}: {problem}"
+        raise LaunchError(message) from problem
+
+
+def _owner(keeper: int) -> str:
+    try:
+        return Owner.of(keeper).encode()
+    except ProcessLookupError as problem:
+        message = "the sandbox's keeper ended at once"
+        raise LaunchError(message) from problem
 
 
 def _image_directory(plan: BottlePlan) -> Path | None:

@@ -1,4 +1,4 @@
-"""This process's one broker: started when the first sandbox is asked for, ended with the process."""
+"""This process's one broker: started for its first sandbox, ended with the process."""
 
 from __future__ import annotations
 

@@ -121,8 +121,10 @@ def create(hierarchy: Hierarchy, name: str, limits: Limits) -> list[int]:
             for file, value in _settings(hierarchy.version, controller, limits):
                 if (path / file).exists():
                     (path / file).write_text(value)
-        for path in hierarchy.paths(name):
-            fds.append(os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        fds += [
+            os.open(path / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            for path in hierarchy.paths(name)
+        ]
     except OSError:
         for fd in fds:
             os.close(fd)

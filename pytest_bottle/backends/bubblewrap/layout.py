@@ -63,7 +63,7 @@ def image_account(image: Path, user: str | None) -> Account | None:
 
     None where the one that was asked for is not there.
     """
-    accounts = {}
+    accounts: dict[str, Account] = {}
     try:
         lines = (image / "etc/passwd").read_text(errors="replace").splitlines()
     except OSError:

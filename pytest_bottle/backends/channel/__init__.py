@@ -1,0 +1,1 @@
+"""The exec channel: commands in a guest, over one stream."""

@@ -10,7 +10,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import SandboxLostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_bottle.backends.base import ExecRequest
     from pytest_bottle.backends.channel.stream import Stream
 
@@ -92,8 +93,10 @@ class Channel:
         """
         self._ready.wait(timeout)
         if self._hello is None:
-            raise self._lost_error() if self._ended.is_set() else SandboxLostError(
-                f"the guest did not answer within {timeout:g} s"
+            raise (
+                self._lost_error()
+                if self._ended.is_set()
+                else SandboxLostError(f"the guest did not answer within {timeout:g} s")
             )
         return self._hello
 

@@ -9,15 +9,24 @@ The stream holds frames: a big-endian length (4 bytes, of the payload), a kind (
 of the exec that it is about (4 bytes), the payload. `client.py` has the other end.
 """
 
+from __future__ import annotations
+
+import contextlib
 import errno
 import json
 import os
 import pwd
 import selectors
 import signal
-import socket
 import struct
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from typing import Any
+    from typing import NoReturn
 
 HEADER = struct.Struct("!IcI")
 TAG = "PYTEST_BOTTLE_EXEC"
@@ -32,7 +41,7 @@ HELLO, STDOUT, STDERR, FAILED, DONE = b"H", b"O", b"R", b"F", b"Z"
 class Connection:
     """One client, with bytes on their way in and out."""
 
-    def __init__(self, read_fd, write_fd):
+    def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd = read_fd
         self.write_fd = write_fd
         self.incoming = bytearray()
@@ -44,17 +53,19 @@ class Connection:
 class Exec:
     """One running command, with the pipes to it."""
 
-    def __init__(self, connection, number, pid, guest_pid, tag):
+    def __init__(
+        self, connection: Connection, number: int, pid: int, guest_pid: int, tag: str
+    ) -> None:
         self.connection = connection
         self.number = number
         self.pid = pid
         self.guest_pid = guest_pid
         self.tag = tag
-        self.stdin_fd = None
+        self.stdin_fd: int | None = None
         self.stdin = bytearray()
         self.stdin_ended = False
-        self.outputs = {}
-        self.status = None
+        self.outputs: dict[int, bytes] = {}
+        self.status: int | None = None
 
 
 class Server:
@@ -70,7 +81,16 @@ class Server:
             pid and wait status; returning True ends the server.
     """
 
-    def __init__(self, env, workdir, enter=None, kill_here=True, detached=None, left=None):
+    def __init__(
+        self,
+        env: dict[str, str],
+        workdir: str,
+        *,
+        enter: Callable[[], None] | None = None,
+        kill_here: bool = True,
+        detached: Callable[[], None] | None = None,
+        left: Callable[[int, int], bool] | None = None,
+    ) -> None:
         self.env = env
         self.workdir = workdir
         self.enter = enter
@@ -79,19 +99,20 @@ class Server:
         self.left = left
         self.detached = False
         self.running = True
+        self.identity = os.urandom(6).hex()
         self.selector = selectors.DefaultSelector()
-        self.execs = {}
-        self.connections = set()
+        self.execs: dict[tuple[Connection, int], Exec] = {}
+        self.connections: set[Connection] = set()
         self.wakeup, wakeup_write = os.pipe()
         os.set_blocking(self.wakeup, False)
         os.set_blocking(wakeup_write, False)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
         self.selector.register(self.wakeup, selectors.EVENT_READ, (self.reap, None))
 
-    def hello(self):
+    def hello(self) -> dict[str, object]:
         """Return the facts that a client wants first."""
         try:
             entry = pwd.getpwuid(os.getuid())
@@ -101,7 +122,7 @@ class Server:
         home = self.env.get("HOME") or home
         return {"user": self.env.get("USER") or name, "uid": os.getuid(), "home": home}
 
-    def connect(self, read_fd, write_fd):
+    def connect(self, read_fd: int, write_fd: int) -> None:
         """Start serving a client."""
         connection = Connection(read_fd, write_fd)
         self.connections.add(connection)
@@ -110,12 +131,12 @@ class Server:
         self.watch(connection)
         self.send(connection, HELLO, 0, json.dumps(self.hello()).encode())
 
-    def listen(self, listener):
+    def listen(self, listener: socket.socket) -> None:
         """Accept further clients on a listening socket."""
         listener.setblocking(False)
         self.selector.register(listener, selectors.EVENT_READ, (self.accept, listener))
 
-    def accept(self, listener, _mask):
+    def accept(self, listener: socket.socket, _mask: int) -> None:
         try:
             client, _ = listener.accept()
         except OSError:
@@ -123,7 +144,7 @@ class Server:
         fd = client.detach()
         self.connect(fd, fd)
 
-    def watch(self, connection):
+    def watch(self, connection: Connection) -> None:
         """Ask the selector for just what the connection can use."""
         writing = selectors.EVENT_WRITE if connection.outgoing else 0
         if connection.read_fd == connection.write_fd:
@@ -134,17 +155,13 @@ class Server:
             except KeyError:
                 self.selector.register(connection.read_fd, events, entry)
         elif writing:
-            try:
+            with contextlib.suppress(KeyError):
                 self.selector.register(connection.write_fd, writing, (self.writable, connection))
-            except KeyError:
-                pass
         else:
-            try:
+            with contextlib.suppress(KeyError):
                 self.selector.unregister(connection.write_fd)
-            except KeyError:
-                pass
 
-    def serve(self):
+    def serve(self) -> None:
         """Run until told to quit, or until no client is left that holds the sandbox."""
         while self.running and (self.connections or self.detached):
             for key, mask in self.selector.select():
@@ -152,23 +169,23 @@ class Server:
                 if argument is None or self.registered(key):
                     call(argument, mask)
 
-    def registered(self, key):
+    def registered(self, key: selectors.SelectorKey) -> bool:
         """Tell whether an earlier event of this round has closed what this event is about."""
         try:
-            return self.selector.get_key(key.fileobj).data == key.data
+            return bool(self.selector.get_key(key.fileobj).data == key.data)
         except (KeyError, ValueError):
             return False
 
     # Frames
 
-    def send(self, connection, kind, number, payload):
+    def send(self, connection: Connection, kind: bytes, number: int, payload: bytes) -> None:
         if connection not in self.connections:
             return
         connection.outgoing += HEADER.pack(len(payload), kind, number)
         connection.outgoing += payload
         self.writable(connection, 0)
 
-    def writable(self, connection, _mask):
+    def writable(self, connection: Connection, _mask: int) -> None:
         try:
             while connection.outgoing:
                 done = os.write(connection.write_fd, memoryview(connection.outgoing)[:CHUNK])
@@ -182,13 +199,13 @@ class Server:
         if len(connection.outgoing) < HIGH_WATER:
             self.resume(connection)
 
-    def both(self, connection, mask):
+    def both(self, connection: Connection, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
             self.writable(connection, mask)
         if mask & selectors.EVENT_READ and connection in self.connections:
             self.readable(connection, mask)
 
-    def readable(self, connection, _mask):
+    def readable(self, connection: Connection, _mask: int) -> None:
         try:
             data = os.read(connection.read_fd, CHUNK)
         except BlockingIOError:
@@ -208,7 +225,7 @@ class Server:
             del connection.incoming[:end]
             self.handle(connection, kind, number, payload)
 
-    def handle(self, connection, kind, number, payload):
+    def handle(self, connection: Connection, kind: bytes, number: int, payload: bytes) -> None:
         command = self.execs.get((connection, number))
         if kind == SPAWN:
             self.spawn(connection, number, json.loads(payload.decode()))
@@ -230,47 +247,48 @@ class Server:
         elif kind == KILL:
             self.kill(command)
 
-    def disconnect(self, connection):
+    def disconnect(self, connection: Connection) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
         for fd in {connection.read_fd, connection.write_fd}:
-            try:
+            with contextlib.suppress(KeyError):
                 self.selector.unregister(fd)
-            except KeyError:
-                pass
             os.close(fd)
         for command in [c for (owner, _), c in self.execs.items() if owner is connection]:
             self.kill(command)
 
     # Commands
 
-    def spawn(self, connection, number, request):
+    def spawn(self, connection: Connection, number: int, request: dict[str, Any]) -> None:
         """Start a command; its first words on the report pipe are its pid or why it failed."""
-        tag = "%d-%d-%d" % (os.getpid(), connection.read_fd, number)
+        tag = f"{self.identity}-{connection.read_fd}-{number}"
         env = dict(self.env)
         env.update(request["env"])
         env[TAG] = tag
         argv = request["argv"]
         report, report_write = os.pipe()
-        stdin = os.pipe() if request["stdin"] else (os.open(os.devnull, os.O_RDONLY), None)
+        stdin: tuple[int, int | None] = (
+            os.pipe() if request["stdin"] else (os.open(os.devnull, os.O_RDONLY), None)
+        )
         stdout, stderr = os.pipe(), os.pipe()
         try:
             pid = os.fork()
         except OSError as problem:
             pid = -1
-            self.fail(connection, number, "fork", problem.errno)
+            self.fail(connection, number, "fork", problem.errno or 0)
         if pid == 0:
-            self.child(argv, env, request["cwd"], report_write, stdin[0], stdout[1], stderr[1])
+            streams = (stdin[0], stdout[1], stderr[1])
+            self.child(argv, env, request["cwd"], report_write, streams)
         for fd in (report_write, stdin[0], stdout[1], stderr[1]):
             os.close(fd)
         words = self.read_report(report) if pid > 0 else b""
         os.close(report)
         guest_pid, _, failure = words.partition(b"\n")
         if pid < 0 or failure or not guest_pid:
-            for fd in (stdin[1], stdout[0], stderr[0]):
-                if fd is not None:
-                    os.close(fd)
+            for unused in (stdin[1], stdout[0], stderr[0]):
+                if unused is not None:
+                    os.close(unused)
             if pid > 0:
                 os.waitpid(pid, 0)
                 stage, code = failure.decode().split() if failure else ("start", "0")
@@ -287,7 +305,7 @@ class Server:
             command.stdin_fd = stdin[1]
 
     @staticmethod
-    def read_report(fd):
+    def read_report(fd: int) -> bytes:
         """Read the child's report, which ends when the command has replaced the child."""
         words = b""
         while True:
@@ -296,20 +314,26 @@ class Server:
                 return words
             words += data
 
-    def fail(self, connection, number, stage, code):
+    def fail(self, connection: Connection, number: int, stage: str, code: int) -> None:
         payload = {"stage": stage, "errno": code}
         self.send(connection, FAILED, number, json.dumps(payload).encode())
 
-    def child(self, argv, env, cwd, report, stdin, stdout, stderr):
+    def child(
+        self,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str | None,
+        report: int,
+        streams: tuple[int, int, int],
+    ) -> NoReturn:
         """Become the command; never returns."""
         stage = "start"
         try:
             os.setsid()
             # All other descriptors are close-on-exec, as Python makes them.
-            os.dup2(stdin, 0)
-            os.dup2(stdout, 1)
-            os.dup2(stderr, 2)
-            os.write(report, b"%d\n" % os.getpid())
+            for target, stream in enumerate(streams):
+                os.dup2(stream, target)
+            os.write(report, f"{os.getpid()}\n".encode())
             if self.enter is not None:
                 self.enter()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -324,12 +348,12 @@ class Server:
             stage = "exec"
             self.replace(argv, env)
         except OSError as problem:
-            os.write(report, b"%s %d" % (stage.encode(), problem.errno or 0))
+            os.write(report, f"{stage} {problem.errno or 0}".encode())
         finally:
             os._exit(127)
 
     @staticmethod
-    def replace(argv, env):
+    def replace(argv: list[str], env: dict[str, str]) -> NoReturn:
         """Look the command up as a shell does, and execute it."""
         if "/" in argv[0]:
             os.execve(argv[0], argv, env)
@@ -339,10 +363,10 @@ class Server:
                 os.execve((folder or ".") + "/" + argv[0], argv, env)
             except OSError as problem:
                 if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    seen = problem.errno
+                    seen = problem.errno or seen
         raise OSError(seen, argv[0])
 
-    def feed(self, command, _mask):
+    def feed(self, command: Exec, _mask: int) -> None:
         """Write what the command's stdin takes now; watch it while more is to come."""
         fd = command.stdin_fd
         if fd is None:
@@ -369,7 +393,7 @@ class Server:
                 os.close(fd)
                 command.stdin_fd = None
 
-    def output(self, where, _mask):
+    def output(self, where: tuple[Exec, int], _mask: int) -> None:
         """Pass on what a command wrote; drop it once its exec is over."""
         command, fd = where
         try:
@@ -384,7 +408,7 @@ class Server:
             if len(connection.outgoing) > HIGH_WATER and fd in self.selector.get_map():
                 self.selector.unregister(fd)
 
-    def resume(self, connection):
+    def resume(self, connection: Connection) -> None:
         """Read again from the commands that a slow client had stopped."""
         for (owner, _), command in self.execs.items():
             if owner is connection:
@@ -393,19 +417,17 @@ class Server:
                         entry = (self.output, (command, fd))
                         self.selector.register(fd, selectors.EVENT_READ, entry)
 
-    def close_output(self, command, fd):
+    def close_output(self, command: Exec, fd: int) -> None:
         if fd in self.selector.get_map():
             self.selector.unregister(fd)
         command.outputs.pop(fd, None)
         os.close(fd)
 
-    def reap(self, _argument, _mask):
+    def reap(self, _argument: object, _mask: int) -> None:
         """Collect the dead: commands, and orphans where this is the guest's first process."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self.wakeup, 512):
-                pass
-        except BlockingIOError:
-            pass
+                continue
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -421,7 +443,7 @@ class Server:
                 if self.left is not None and self.left(pid, status):
                     self.running = False
 
-    def finish(self, command, status):
+    def finish(self, command: Exec, status: int) -> None:
         """Report a command's end after the last of what it wrote itself.
 
         What its children write later is read and dropped, so that a daemon started by a command
@@ -453,7 +475,7 @@ class Server:
 
     # Killing
 
-    def kill(self, command):
+    def kill(self, command: Exec) -> None:
         """Kill a command and everything that it started."""
         if self.kill_here:
             kill_tree(command.guest_pid, command.tag)
@@ -467,9 +489,9 @@ class Server:
         os.waitpid(pid, 0)
 
 
-def kill_tree(root, tag):
+def kill_tree(root: int, tag: str) -> None:
     """Kill the processes of one exec: stopped first, so that none can start another meanwhile."""
-    stopped = set()
+    stopped: set[int] = set()
     for _ in range(200):
         fresh = family(root, tag) - stopped
         if not fresh:
@@ -481,22 +503,22 @@ def kill_tree(root, tag):
         signal_quietly(pid, signal.SIGKILL)
 
 
-def signal_quietly(pid, number):
-    try:
+def signal_quietly(pid: int, number: int) -> None:
+    """Send a signal to a process that may have ended."""
+    with contextlib.suppress(OSError):
         os.kill(pid, number)
-    except OSError:
-        pass
 
 
-def family(root, tag):
+def family(root: int, tag: str) -> set[int]:
     """Return the living processes that are the root, of its session, tagged, or their children."""
-    parents, members = {}, set()
-    marker = ("%s=%s" % (TAG, tag)).encode()
+    parents: dict[int, int] = {}
+    members: set[int] = set()
+    marker = f"{TAG}={tag}".encode()
     for name in os.listdir("/proc"):
         if not name.isdigit() or name == "1" or int(name) == os.getpid():
             continue
         try:
-            with open("/proc/%s/stat" % name, "rb") as stat:
+            with open(f"/proc/{name}/stat", "rb") as stat:
                 state, parent, _, session = stat.read().rpartition(b")")[2].split()[:4]
         except OSError:
             continue
@@ -508,7 +530,7 @@ def family(root, tag):
             members.add(pid)
             continue
         try:
-            with open("/proc/%s/environ" % name, "rb") as environ:
+            with open(f"/proc/{name}/environ", "rb") as environ:
                 if marker in environ.read().split(b"\0"):
                     members.add(pid)
         except OSError:
@@ -521,26 +543,24 @@ def family(root, tag):
     return members
 
 
-def hide():
+def hide() -> None:
     """Keep this process from being traced or read through /proc by the guest's other processes."""
     try:
-        import ctypes
+        import ctypes  # noqa: PLC0415 - a guest's Python may lack it
 
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     except (ImportError, OSError, AttributeError):
         pass
 
 
-def main():
+def main() -> None:
     """Serve on standard input and output."""
     settings = json.loads(sys.argv[1])
     hide()
     env = dict(os.environ)
     env.update(settings["env"])
-    try:
+    with contextlib.suppress(OSError):
         os.makedirs(settings["workdir"], exist_ok=True)
-    except OSError:
-        pass
     read_fd, write_fd = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

@@ -1,0 +1,1 @@
+"""The Docker backend: containers, through any engine that speaks Docker's API."""

@@ -1,0 +1,303 @@
+"""The Docker backend: containers without a network, reached through their first process."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import Final
+
+from pytest_bottle.backends.base import Guest
+from pytest_bottle.backends.base import Probe
+from pytest_bottle.backends.base import Resource
+from pytest_bottle.backends.channel.client import HELLO_GRACE
+from pytest_bottle.backends.channel.client import Channel
+from pytest_bottle.backends.docker import unavailable
+from pytest_bottle.backends.docker.container import CONTAINER_KIND
+from pytest_bottle.backends.docker.container import OWNER_LABEL
+from pytest_bottle.backends.docker.container import create_options
+from pytest_bottle.backends.docker.departures import Departures
+from pytest_bottle.backends.docker.endpoint import current_endpoint
+from pytest_bottle.backends.docker.endpoint import endpoint_at
+from pytest_bottle.backends.docker.engine import QUICK_TIMEOUT
+from pytest_bottle.backends.docker.engine import Engine
+from pytest_bottle.backends.docker.engine import EngineError
+from pytest_bottle.backends.docker.first_process import WITHOUT_PYTHON
+from pytest_bottle.backends.docker.first_process import first_words
+from pytest_bottle.backends.docker.first_process import further_server
+from pytest_bottle.backends.docker.image import provide_image
+from pytest_bottle.backends.docker.lost import lost_sentence
+from pytest_bottle.backends.docker.ready import ReadyImage
+from pytest_bottle.backends.docker.ready import ready_image
+from pytest_bottle.backends.docker.sandbox import DockerSandbox
+from pytest_bottle.backends.docker.sandbox import Hold
+from pytest_bottle.errors import CapabilityError
+from pytest_bottle.errors import LaunchError
+from pytest_bottle.errors import SandboxLostError
+from pytest_bottle.errors import TeardownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from pytest_bottle.backends.docker.attach import AttachedStream
+    from pytest_bottle.plan import BottlePlan
+    from pytest_bottle.plan import ImagePlan
+
+REMOVE_DEADLINE: Final = 10.0
+"""Seconds that an engine gets to remove a container by force."""
+
+
+def _ignore(_line: str) -> None:
+    """Report nothing."""
+
+
+class DockerBackend:
+    """See `Backend`."""
+
+    name = "docker"
+    wall = "container"
+
+    report: Callable[[str], None]
+    """Gets lines of progress while an image is pulled or built."""
+
+    def __init__(self) -> None:
+        """Touch nothing yet."""
+        self.report = _ignore
+        self._lock = threading.Lock()
+        self._engines: dict[str, Engine] = {}
+        self._host: str | None = None
+        self._images: dict[tuple[ImagePlan | None, str | None, str], ReadyImage] = {}
+        self._departures = Departures()
+
+    def probe(self) -> Probe:
+        """Ask the engine who it is."""
+        try:
+            endpoint = current_endpoint()
+        except CapabilityError as problem:
+            return Probe(ok=False, detail=problem.reason, fix=problem.fix)
+        try:
+            engine = Engine(endpoint, timeout=QUICK_TIMEOUT)
+            with contextlib.closing(engine):
+                version = engine.version()
+        except EngineError as problem:
+            detail, fix = unavailable.explain(endpoint.host, str(problem))
+            return Probe(ok=False, detail=detail, fix=fix)
+        return unavailable.judge(endpoint.host, version)
+
+    def prepare(self, plan: BottlePlan) -> None:
+        """Have the image on the engine: present, pulled or built, with the bottle's layer."""
+        engine = self._engine()
+        try:
+            self._images[_image_key(plan)] = self._provide(engine, plan)
+        except EngineError as problem:
+            detail, fix = unavailable.explain(engine.endpoint.host, str(problem))
+            raise CapabilityError(self.name, reason=detail, fix=fix) from problem
+
+    def planned_resources(self, plan: BottlePlan) -> Sequence[Resource]:
+        """Return the container, by the name that it will have."""
+        if self._host is None:
+            self._host = current_endpoint().host
+        return [Resource(kind=CONTAINER_KIND, id=plan.name, data={"host": self._host})]
+
+    def launch(self, plan: BottlePlan) -> DockerSandbox:
+        """Start the planned container."""
+        engine = self._engine()
+        try:
+            image = self._image(engine, plan)
+            return self._launch(engine, plan, image)
+        except EngineError as problem:
+            self._images.pop(_image_key(plan), None)
+            message = f"the engine did not start {plan.name}: {problem}"
+            raise LaunchError(message) from problem
+
+    def _launch(self, engine: Engine, plan: BottlePlan, image: ReadyImage) -> DockerSandbox:
+        token = secrets.token_hex(16)
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove_quietly, engine, plan.name)
+            self._create(engine, plan, image, token)
+            stream = engine.attach(plan.name)
+            undo.callback(stream.close)
+            try:
+                stream.write(first_words())
+                engine.start(plan.name)
+                channel = _meet(engine, plan.name, stream)
+            except OSError as problem:
+                message = f"the connection to {plan.name} broke: {problem}"
+                raise LaunchError(message) from problem
+            undo.pop_all()
+        account = image.account
+        home = account.home if channel is None else channel.wait_ready()["home"]
+        return DockerSandbox(
+            name=plan.name,
+            engine=engine,
+            guest=Guest(user=account.name, uid=account.uid, home=home, workdir=plan.workdir),
+            channel=channel,
+            hold=Hold(stream=stream, token=token),
+            departed=self._departed(engine),
+        )
+
+    def _create(self, engine: Engine, plan: BottlePlan, image: ReadyImage, token: str) -> None:
+        options = create_options(plan, image, token=token, bounds_disk=engine.bounds_disk)
+        try:
+            engine.create(plan.name, options)
+        except EngineError as problem:
+            # Only some storage drivers can bound a container; the others say so.
+            if plan.limits.disk is None or "storage" not in str(problem).lower():
+                raise
+            options = create_options(plan, image, token=token, bounds_disk=False)
+            engine.create(plan.name, options)
+            engine.bounds_disk = False
+
+    def attach(self, plan: BottlePlan, reference: Mapping[str, Any]) -> DockerSandbox:
+        """Connect to a container that another process launched."""
+        name, guest = reference["name"], Guest(**reference["guest"])
+        try:
+            engine = self._engine(reference["host"])
+            found = engine.inspect(name)
+            if found is None or not found["State"]["Running"]:
+                raise SandboxLostError(lost_sentence(engine, name))
+            channel = None
+            if reference["python"]:
+                stream = engine.exec(name, further_server(plan.workdir))
+                stream.write(first_words())
+                channel = Channel(stream, lost=lambda: lost_sentence(engine, name))
+                channel.wait_ready()
+        except (EngineError, OSError) as problem:
+            message = f"cannot connect to container {name}: {problem}"
+            raise SandboxLostError(message) from problem
+        return DockerSandbox(
+            name=name,
+            engine=engine,
+            guest=guest,
+            channel=channel,
+            hold=None,
+            departed=self._departed(engine),
+        )
+
+    def remove(self, resource: Resource) -> None:
+        """Remove a container."""
+        host = resource.data.get("host")
+        try:
+            gone = self._engine(host).remove(resource.id, deadline=REMOVE_DEADLINE)
+        except (EngineError, CapabilityError) as problem:
+            message = f"container {resource.id} at {host} could not be removed: {problem}"
+            raise TeardownError(message) from problem
+        if not gone:
+            message = (
+                f"container {resource.id} at {host} is still there after {REMOVE_DEADLINE:g} s"
+            )
+            raise TeardownError(message)
+
+    def orphans(self) -> Sequence[tuple[Resource, str]]:
+        """Return all of our containers on this engine; nothing where no engine answers."""
+        try:
+            endpoint = current_endpoint()
+            with contextlib.closing(Engine(endpoint, timeout=QUICK_TIMEOUT)) as engine:
+                found = engine.labelled(OWNER_LABEL)
+        except (CapabilityError, EngineError):
+            return ()
+        return [
+            (
+                Resource(
+                    kind=CONTAINER_KIND,
+                    id=container["Names"][0].lstrip("/"),
+                    data={"host": endpoint.host},
+                ),
+                container["Labels"][OWNER_LABEL],
+            )
+            for container in found
+        ]
+
+    def settle(self, deadline: float) -> None:
+        """Wait until all that was stopped is gone; force what does not go."""
+        self._departures.settle(deadline)
+
+    def shutdown(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            engines, self._engines = list(self._engines.values()), {}
+        for engine in engines:
+            engine.close()
+
+    def _engine(self, host: str | None = None) -> Engine:
+        """Return the connection to the current engine, or to the one at `host`."""
+        with self._lock:
+            wanted = host or self._host
+            if wanted in self._engines:
+                return self._engines[wanted]
+            endpoint = current_endpoint() if wanted is None else endpoint_at(wanted)
+            try:
+                engine = Engine(endpoint)
+            except EngineError as problem:
+                detail, fix = unavailable.explain(endpoint.host, str(problem))
+                raise CapabilityError(self.name, reason=detail, fix=fix) from problem
+            self._engines[endpoint.host] = engine
+            if host is None:
+                self._host = endpoint.host
+            return engine
+
+    def _image(self, engine: Engine, plan: BottlePlan) -> ReadyImage:
+        key = _image_key(plan)
+        if key not in self._images:
+            self._images[key] = self._provide(engine, plan)
+        return self._images[key]
+
+    def _provide(self, engine: Engine, plan: BottlePlan) -> ReadyImage:
+        key = _image_key(plan)
+        if key in self._images:
+            return self._images[key]
+        base = provide_image(engine, plan.image, self.report)
+        return ready_image(engine, base, plan)
+
+    def _departed(self, engine: Engine) -> Callable[[str, bool], None]:
+        def depart(name: str, by_itself: bool) -> None:  # noqa: FBT001
+            if not by_itself:
+                _remove_quietly(engine, name)
+            self._departures.add(engine, name)
+
+        return depart
+
+
+def _image_key(plan: BottlePlan) -> tuple[ImagePlan | None, str | None, str]:
+    return (plan.image, plan.user, plan.workdir)
+
+
+def _remove_quietly(engine: Engine, name: str) -> None:
+    """Remove a container as far as the engine lets us; the journal knows it otherwise."""
+    with contextlib.suppress(EngineError):
+        engine.remove(name, deadline=REMOVE_DEADLINE)
+
+
+def _meet(engine: Engine, name: str, stream: AttachedStream) -> Channel | None:
+    """Listen to the first process's first words: a channel's, or that there will be none."""
+    alarm = threading.Timer(HELLO_GRACE, stream.close)
+    alarm.daemon = True
+    alarm.start()
+    first = bytearray()
+    while WITHOUT_PYTHON.startswith(first) and len(first) < len(WITHOUT_PYTHON):
+        data = stream.read()
+        if not data:
+            break
+        first += data
+    alarm.cancel()
+    if first == WITHOUT_PYTHON:
+        return None
+    if not first:
+        words = stream.stderr.decode(errors="replace").strip()
+        message = f"{lost_sentence(engine, name)}" + (f"; its last words: {words}" if words else "")
+        raise LaunchError(message)
+    stream.unread(bytes(first))
+    channel = Channel(stream, lost=lambda: lost_sentence(engine, name))
+    try:
+        channel.wait_ready()
+    except SandboxLostError as problem:
+        channel.close()
+        message = f"the container {name} ended at once: {problem}"
+        raise LaunchError(message) from problem
+    return channel
+
+

@@ -1,0 +1,71 @@
+"""Containers on their way out: who has been told to go, and who is really gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+from typing import Final
+
+from pytest_bottle.backends.docker.engine import EngineError
+from pytest_bottle.errors import TeardownError
+
+if TYPE_CHECKING:
+    from pytest_bottle.backends.docker.engine import Engine
+
+PATIENCE: Final = 3.0
+"""Seconds that a container gets to go by itself before it is removed by force."""
+
+_POLL: Final = 0.02
+
+
+class Departures:
+    """The containers that this process has stopped."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._lock = threading.Lock()
+        self._leaving: dict[str, tuple[Engine, float]] = {}
+
+    def add(self, engine: Engine, name: str) -> None:
+        """Note a container that is going by itself."""
+        with self._lock:
+            self._leaving[name] = (engine, time.monotonic() + PATIENCE)
+
+    def settle(self, deadline: float) -> None:
+        """Wait until all are gone; remove by force what stays too long.
+
+        Raises:
+            TeardownError: naming what remains after `deadline` seconds.
+        """
+        until = time.monotonic() + deadline
+        with self._lock:
+            leaving = dict(self._leaving)
+        problems: dict[str, str] = {}
+        for name, (engine, patience) in leaving.items():
+            try:
+                gone = _await_end(engine, name, patience=patience, until=until)
+            except EngineError as problem:
+                problems[name] = str(problem)
+                continue
+            if gone:
+                with self._lock:
+                    self._leaving.pop(name, None)
+            else:
+                problems[name] = "the engine is still removing it"
+        if problems:
+            listed = "; ".join(f"{name} ({problem})" for name, problem in problems.items())
+            message = (
+                f"containers that could not be removed within {deadline:g} s: {listed}. "
+                "`docker rm --force` removes them once the engine answers."
+            )
+            raise TeardownError(message)
+
+
+def _await_end(engine: Engine, name: str, *, patience: float, until: float) -> bool:
+    while engine.inspect(name) is not None:
+        now = time.monotonic()
+        if now >= min(patience, until):
+            return engine.remove(name, deadline=max(until - now, 0.1))
+        time.sleep(_POLL)
+    return True
