@@ -16,11 +16,11 @@ def test_the_hosts_environment_stays_outside(bottle, monkeypatch):
     assert "do-not-leak" not in bottle.exec(["env"]).stdout
 
 
-def test_the_hosts_home_stays_outside(bottle):
-    bottle.write_file(f"{bottle.home}/mine.txt", "x")
+def test_the_hosts_files_stay_outside(bottle, tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear diary")
 
-    assert not (Path.home() / "mine.txt").exists()
-    assert bottle.sh("ls -A ~").stdout.split() == [".claude-bottle-prompt.txt", "mine.txt"]
+    assert not bottle.exists(str(tmp_path / "letter.txt"))
+    assert not bottle.exists(str(Path(__file__)))
 
 
 def test_writes_end_with_the_bottle(bottle_factory):
@@ -31,8 +31,8 @@ def test_writes_end_with_the_bottle(bottle_factory):
 
 
 @pytest.mark.bottle(pids=32)
-def test_a_fork_bomb_is_contained(bottle):
-    with pytest.raises(TimeoutError):
-        bottle.sh("bomb() { bomb | bomb & }; bomb; sleep 60", timeout=2)
+def test_processes_cannot_multiply(bottle):
+    result = bottle.sh("for n in $(seq 100); do sleep 60 & done; wait")
 
-    assert bottle.sh("echo still here").stdout == "still here\n"
+    assert not result.success
+    assert "fork" in result.stderr

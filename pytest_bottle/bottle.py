@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 import time
 from dataclasses import dataclass
@@ -84,7 +83,6 @@ class Bottle:
         self._on_close = on_close
         self._closed = False
         self._lost = False
-        self._scripts = itertools.count()
         self._files = GuestFiles(self._execute_quietly, self.workdir)
 
     def __repr__(self) -> str:
@@ -203,13 +201,8 @@ class Bottle:
         truncate: bool = False,
     ) -> ExecResult:
         """Run a script with the guest's /bin/sh; the keywords are those of `exec`."""
-        argv = ["/bin/sh", "-c", script]
-        if len(script.encode()) > ARGUMENT_LIMIT:
-            path = f"/tmp/.bottle-script-{next(self._scripts)}"  # noqa: S108 - in the guest
-            self._files.write(path, script.encode(), mode=0o644)
-            argv = ["/bin/sh", path]
         return self.exec(
-            argv,
+            _shell_argv(script),
             input=input,
             cwd=cwd,
             env=env,
@@ -389,6 +382,20 @@ class Bottle:
         except SandboxLostError:
             self._lost = True
             raise
+
+
+def _shell_argv(script: str) -> list[str]:
+    """Return a command that runs a script; a long one is put together from several arguments.
+
+    So it needs no file in the guest, and its standard input stays the caller's.
+    """
+    if len(script.encode()) <= ARGUMENT_LIMIT:
+        return ["/bin/sh", "-c", script]
+    size = ARGUMENT_LIMIT // 4  # characters of at most four bytes each
+    pieces = [script[start : start + size] for start in range(0, len(script), size)]
+    # The dot keeps the line breaks at the script's end.
+    join = '_script=$(printf %s "$@" .); set --; eval "unset _script; ${_script%.}"'
+    return ["/bin/sh", "-c", join, "/bin/sh", *pieces]
 
 
 def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:

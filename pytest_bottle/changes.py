@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from typing import Final
 from typing import Literal
 
+from pytest_bottle.errors import OutputLimitError
+from pytest_bottle.unpack import broken_refused
 from pytest_bottle.unpack import members
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ TEXT_LIMIT: Final = 64 * 1024
 """Bytes of a file up to which its text is kept for a line-by-line difference."""
 
 _TOTAL_TEXT_LIMIT: Final = 8 * 1024 * 1024
+
+_TOTAL_LIMIT: Final = 512 * 1024 * 1024
+"""Bytes of all files together. An archive can claim far more than it is long (a sparse file)."""
 
 Kind = Literal["added", "modified", "deleted"]
 
@@ -40,6 +45,7 @@ Snapshot = dict[str, FileState]
 """Files by path, relative and in normal form."""
 
 
+@broken_refused()
 def snapshot(archive: bytes) -> Snapshot:
     """Return the state of every file in a tar archive; none for an empty one.
 
@@ -47,16 +53,22 @@ def snapshot(archive: bytes) -> Snapshot:
 
     Raises:
         UnsafePathError: it is no tar archive, or names in it leave its root.
+        OutputLimitError: its files are larger than 512 MiB together.
     """
     if not archive:
         return {}
     states: Snapshot = {}
     directories: set[str] = set()
-    room = _TOTAL_TEXT_LIMIT
+    room, left = _TOTAL_TEXT_LIMIT, _TOTAL_LIMIT
     for tar, member, name in members(io.BytesIO(archive)):
         if member.isdir():
             directories.add(name)
             continue
+        left -= max(member.size, 0)
+        if left < 0:
+            raise OutputLimitError(
+                "the workdir", limit=_TOTAL_LIMIT, remedy="Keep large files outside of it."
+            )
         states[name] = _state(tar, member, states, room)
         room -= len(states[name].text or "")
     parents = {parent for name in [*states, *directories] for parent in _parents(name)}

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from pytest_bottle.errors import MarkerError
 from pytest_bottle.session import SESSION_KEY
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from pytest_bottle.manifest import Manifest
     from pytest_bottle.session import BottleSession
 
-WIDE_SCOPES: Final = ("class", "module", "session", "run")
+MATRIX: Final = "_bottle_matrix"
+"""The fixture that a matrix of backends parametrizes."""
 
 
 class Shelf:
@@ -74,49 +76,64 @@ class BottleFactory:
             HostError: the host cannot do it.
             InfraError: it did not come up.
         """
-        from pytest_bottle.errors import MarkerError
         from pytest_bottle.lifecycle.spec import spec_from_arguments
 
         session = self._session
         state = session.current
-        if state is None:
-            raise MarkerError("bottle_factory was called outside of a test and its fixtures.")
+        if state is None or state.ending:
+            problem = "bottle_factory(...) was called when the test had ended."
+            remedy = "Call it in the test, or before the `yield` of a fixture."
+            node = state.item.nodeid if state else ""
+            raise MarkerError(problem, node=node, remedy=remedy)
         item = state.item
         where = f"{item.nodeid}: bottle_factory(...)"
         if "scope" in arguments:
-            raise MarkerError(
-                "scope= is not for bottle_factory.",
-                node=where,
-                remedy="The bottle lives as long as the fixture that asks for it.",
-            )
+            problem = "scope= is not for bottle_factory."
+            remedy = "The bottle lives as long as the fixture that asks for it."
+            raise MarkerError(problem, node=where, remedy=remedy)
         arguments.setdefault("backend", parametrized_backend(item))
         spec = spec_from_arguments(where, **arguments)
         bottle = session.lifecycle.open(
             spec,
-            session.manifest_for(item.path),
+            session.engine.manifest_for(item.path),
             evidence=session.evidence_directory(item.nodeid),
         )
-        ends = session.requests[-1].addfinalizer if session.requests else item.addfinalizer
+        maker = session.requests[-1] if session.requests else None
+        ends = maker.addfinalizer if maker else item.addfinalizer
         ends(lambda: session.release(bottle, failed=state.failed))
+        if maker is not None and maker.fixturename is not None:
+            session.makers.append((maker.fixturename, bottle))
         session.use(bottle)
         return bottle
 
 
 def parametrized_backend(item: pytest.Item) -> str | None:
-    """Return the backend that a test was parametrized with, if it was."""
+    """Return the backend that a test was parametrized with, by a matrix or by its author."""
     callspec = getattr(item, "callspec", None)
-    return None if callspec is None else callspec.params.get("bottle_backend")
+    if callspec is None:
+        return None
+    chosen: str | None = callspec.params.get("bottle_backend", callspec.params.get(MATRIX))
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def _bottle_matrix(request: pytest.FixtureRequest) -> str | None:
+    """The backend of this round of the matrix; None where there is no matrix.
+
+    Of session scope, so that wide fixtures with bottles in them are made anew for each backend.
+    """
+    return getattr(request, "param", None)
 
 
 @pytest.fixture
-def bottle_backend(request: pytest.FixtureRequest) -> str:
+def bottle_backend(request: pytest.FixtureRequest, _bottle_matrix: str | None) -> str:
     """The name of the backend that this test's bottle runs on."""
     session: BottleSession = request.config.stash[SESSION_KEY]
-    chosen: str | None = getattr(request, "param", None)
+    chosen: str | None = getattr(request, "param", _bottle_matrix)
     if chosen is not None:
         return chosen
     return session.lifecycle.choose_backend(
-        session.spec_for(request.node), session.manifest_for(request.node.path)
+        session.engine.spec_for(request.node), session.engine.manifest_for(request.node.path)
     )
 
 
@@ -124,7 +141,7 @@ def bottle_backend(request: pytest.FixtureRequest) -> str:
 def bottle_manifest(request: pytest.FixtureRequest) -> Manifest:
     """The manifest that applies to this test; an empty one where there is none."""
     session: BottleSession = request.config.stash[SESSION_KEY]
-    return session.manifest_for(request.node.path)
+    return session.engine.manifest_for(request.node.path)
 
 
 @pytest.fixture
@@ -133,7 +150,7 @@ def bottle(
 ) -> Iterator[Bottle]:
     """An isolated sandbox, provisioned as `@pytest.mark.bottle(...)` asks, torn down afterwards."""
     session: BottleSession = request.config.stash[SESSION_KEY]
-    spec = session.spec_for(request.node, bottle_backend)
+    spec = session.engine.spec_for(request.node, bottle_backend)
     scope = spec.scope or session.options["scope"]
     state = session.current
     if scope == "function":
@@ -143,7 +160,7 @@ def bottle(
         yield made
         session.release(made, failed=state is not None and state.failed)
         return
-    shelf: Shelf = request.getfixturevalue(f"bottle_shelf_{scope}")
+    shelf: Shelf = request.getfixturevalue(f"_bottle_shelf_{scope}")
     made = shelf.take(spec, bottle_manifest)
     session.use(made)
     yield made
@@ -152,7 +169,10 @@ def bottle(
 
 
 @pytest.fixture(scope="session")
-def bottle_factory(request: pytest.FixtureRequest) -> BottleFactory:
+def bottle_factory(
+    request: pytest.FixtureRequest,
+    _bottle_matrix: str | None,  # For its scope: see there.
+) -> BottleFactory:
     """Make further bottles: `bottle_factory(agent=..., backend=..., ...)`.
 
     Each is torn down with the test or fixture that asked for it, so session fixtures can use it.
@@ -167,36 +187,24 @@ def _shelf(request: pytest.FixtureRequest, scope: str) -> Iterator[Shelf]:
 
 
 @pytest.fixture(scope="class")
-def bottle_shelf_class(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+def _bottle_shelf_class(request: pytest.FixtureRequest) -> Iterator[Shelf]:
     """Hold this class's shared bottles; for `scope="class"`."""
     yield from _shelf(request, "class")
 
 
 @pytest.fixture(scope="module")
-def bottle_shelf_module(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+def _bottle_shelf_module(request: pytest.FixtureRequest) -> Iterator[Shelf]:
     """Hold this module's shared bottles; for `scope="module"`."""
     yield from _shelf(request, "module")
 
 
 @pytest.fixture(scope="session")
-def bottle_shelf_session(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+def _bottle_shelf_session(request: pytest.FixtureRequest) -> Iterator[Shelf]:
     """Hold this worker's shared bottles; for `scope="session"`."""
     yield from _shelf(request, "session")
 
 
 @pytest.fixture(scope="session")
-def bottle_shelf_run(request: pytest.FixtureRequest) -> Iterator[Shelf]:
+def _bottle_shelf_run(request: pytest.FixtureRequest) -> Iterator[Shelf]:
     """Hold this worker's share in the run's bottles; for `scope="run"`."""
     yield from _shelf(request, "run")
-
-
-__all__ = [
-    "bottle",
-    "bottle_backend",
-    "bottle_factory",
-    "bottle_manifest",
-    "bottle_shelf_class",
-    "bottle_shelf_module",
-    "bottle_shelf_run",
-    "bottle_shelf_session",
-]

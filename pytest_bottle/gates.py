@@ -11,93 +11,81 @@ from typing import Final
 
 import pytest
 
+from pytest_bottle.errors import BottleError
 from pytest_bottle.errors import MarkerError
-from pytest_bottle.errors import OptionError
+from pytest_bottle.markers import bottle_arguments
+from pytest_bottle.markers import required_capabilities
 from pytest_bottle.nearest import nearest
-from pytest_bottle.session import marker_arguments
 
 if TYPE_CHECKING:
+    from pytest_bottle.backends.base import Probe
     from pytest_bottle.session import BottleSession
 
-MARKER: Final = "bottle_requires"
 REASON_PREFIX: Final = "bottle capability "
 """How the reason of every skip by a gate begins."""
 
 
-def required_by(node: pytest.Item) -> tuple[str, ...]:
-    """Return the capabilities that a test's gates name, in order.
-
-    Raises:
-        MarkerError: a gate names nothing, or not by strings.
-    """
-    names: list[str] = []
-    for marker in reversed(list(node.iter_markers(MARKER))):
-        if marker.kwargs or not marker.args or not all(isinstance(n, str) for n in marker.args):
-            raise MarkerError(
-                "@pytest.mark.bottle_requires takes names of capabilities.",
-                node=node.nodeid,
-                remedy='Write @pytest.mark.bottle_requires("docker").',
-            )
-        names += marker.args
-    return tuple(dict.fromkeys(names))
-
-
-def check(session: BottleSession, node: pytest.Item) -> None:
-    """Check a test's gates as far as that probes nothing.
+def check(session: BottleSession, node: pytest.Item) -> tuple[str, ...]:
+    """Check a test's gates as far as that probes nothing, and return what they name.
 
     Raises:
         MarkerError: a gate is malformed or names no capability.
     """
-    for name in required_by(node):
+    names = required_capabilities(node)
+    for name in names:
         known = session.lifecycle.extensions.capability_names
         if name not in known:
-            raise MarkerError(
-                f"there is no capability {name!r}.", node=node.nodeid, remedy=nearest(name, known)
-            )
+            problem = f"there is no capability {name!r}."
+            raise MarkerError(problem, node=node.nodeid, remedy=nearest(name, known))
+    return names
 
 
-def enforce(session: BottleSession, node: pytest.Item, backend: str | None = None) -> None:
+def enforce(session: BottleSession, node: pytest.Item, backend: str | None) -> None:
     """Skip or fail a test that needs what this host has not.
 
     Args:
         session: The plugin's state.
         node: The test.
         backend: The backend that its bottle was parametrized with, which it needs too.
+
+    Raises:
+        MarkerError: a gate is malformed or names no capability.
     """
-    named = marker_arguments(node).get("backend")
+    names = check(session, node)
+    named = bottle_arguments(node).get("backend")
     implied = named if isinstance(named, str) else backend
-    names = dict.fromkeys(required_by(node))
     if implied is not None and implied in session.lifecycle.extensions.backend_names:
-        names[implied] = None
-    for name in names:
-        answer = session.lifecycle.probe(name)
+        names = (*names, implied)
+    required = session.options.values["require"]
+    for name in dict.fromkeys(names):
+        answer = probe(session, name)
         if answer.ok:
             continue
-        fix = f". Fix: {answer.fix}" if answer.fix else ""
-        reason = f"{REASON_PREFIX}{name} is missing: {answer.detail}{fix}"
-        if name in session.options["require"]:
-            pytest.fail(f"{reason} (required by --bottle-require)", pytrace=False)
-        pytest.skip(reason)
+        reason = f"{REASON_PREFIX}{name} is missing: {_explained(answer)}"
+        if name in required.value:
+            pytest.fail(f"{reason} (--bottle-require, from {required.source})", pytrace=False)
+        # As pytest's own skip markers do: the place that is shown is the test's.
+        raise pytest.skip.Exception(reason, _use_item_location=True)
 
 
 def missing_requirements(session: BottleSession) -> list[str]:
-    """Return a sentence for each capability that is required and missing.
+    """Return a sentence for each capability that is required and missing."""
+    answers = {name: probe(session, name) for name in session.options["require"]}
+    return [f"{name}: {_explained(answer)}" for name, answer in answers.items() if not answer.ok]
 
-    Raises:
-        OptionError: the option names no capability.
-    """
-    sentences = []
-    for name in session.options["require"]:
-        try:
-            answer = session.lifecycle.probe(name)
-        except KeyError:
-            known = session.lifecycle.extensions.capability_names
-            raise OptionError(
-                f"there is no capability {name!r}.",
-                option="--bottle-require",
-                source=session.options.values["require"].source,
-                remedy=nearest(name, known),
-            ) from None
-        if not answer.ok:
-            sentences.append(f"{name}: {answer.detail}. Fix: {answer.fix}")
-    return sentences
+
+def probe(session: BottleSession, name: str) -> Probe:
+    """Find out, once per run, whether this host has a capability; a probe that raises is a no."""
+    try:
+        return session.lifecycle.probe(name)
+    except BottleError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - third parties' code, asked inside of pytest hooks
+        from pytest_bottle.backends.base import Probe  # Others need not pay.
+
+        detail = f"its probe failed with {type(problem).__name__}: {problem}"
+        return Probe(ok=False, detail=detail, fix=f"correct the plugin that adds {name!r}")
+
+
+def _explained(answer: Probe) -> str:
+    return f"{answer.detail}. Fix: {answer.fix}" if answer.fix else answer.detail

@@ -49,6 +49,7 @@ exec cat -- "$1"
 """
 _WRITE: Final = f"""
 [ -d "$1" ] && exit {_DIRECTORY}
+[ ! -e "$2" ] || [ -d "$2" ] || exit {_NO_DIRECTORY}
 mkdir -p -- "$2" || exit 1
 [ ! -e "$1" ] || [ -w "$1" ] || exit {_FORBIDDEN}
 [ -e "$1" ] || [ -w "$2" ] || exit {_FORBIDDEN}
@@ -67,12 +68,16 @@ done
 _PUT: Final = f"""
 mkdir -p -- "$1" || exit 1
 [ -w "$1" ] || exit {_FORBIDDEN}
-exec tar -xpof - -C "$1"
+cd -- "$1" || exit 1
+exec tar -xpof -
 """
 _TAKE: Final = f"""
 [ -e "$1/$2" ] || [ -L "$1/$2" ] || exit {_MISSING}
 [ -r "$1/$2" ] || [ -L "$1/$2" ] || exit {_FORBIDDEN}
-exec tar -cf - -C "$1" "./$2"
+cd -- "$1" || exit 1
+# GNU tar reads escapes in the names it is given; other tars have no such option, and no need.
+case "$2" in *\\\\*) tar --no-unquote --version >/dev/null 2>&1 && set -- "$1" "$2" --no-unquote ;; esac
+exec tar -c $3 -f - "./$2"
 """
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
+from typing import Literal
 
 from pytest_bottle.errors import OptionError
 
@@ -43,6 +44,9 @@ class Option:
     """Raises ValueError with what is wrong about a text."""
     repeatable: bool = False
 
+    is_path: bool = False
+    """Whether a relative path in an ini file is below that file's directory."""
+
     @property
     def flag(self) -> str:
         """The command-line form."""
@@ -63,6 +67,13 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 
+def _at_least_one_name(text: str) -> tuple[str, ...]:
+    if names := _names(text):
+        return names
+    message = "it names nothing"
+    raise ValueError(message)
+
+
 def _choice(*choices: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text in choices:
@@ -74,7 +85,7 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 
 def _count(text: str) -> int:
-    if text.strip().isdigit():
+    if text.strip().isdecimal():
         return int(text)
     message = f"{text!r} is not a whole number, 0 or above"
     raise ValueError(message)
@@ -91,6 +102,21 @@ def _seconds(text: str) -> float:
     raise ValueError(message)
 
 
+def _directory(text: str) -> Path:
+    if text.strip():
+        return Path(text).expanduser().absolute()
+    message = "an empty path names no directory"
+    raise ValueError(message)
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if path.is_file():
+        return path
+    message = f"there is no file {path}"
+    raise ValueError(message)
+
+
 OPTIONS: Final = (
     Option(
         "backend",
@@ -98,7 +124,7 @@ OPTIONS: Final = (
         "launch bottles on this backend; repeat it, or say `all`, to run every test on each "
         "(default: auto, the first that opens)",
         (AUTO,),
-        _names,
+        _at_least_one_name,
         repeatable=True,
     ),
     Option(
@@ -121,7 +147,8 @@ OPTIONS: Final = (
         "DIR",
         "write what bottles did below this directory",
         None,
-        lambda text: Path(text).expanduser().absolute(),
+        _directory,
+        is_path=True,
     ),
     Option(
         "require",
@@ -159,7 +186,8 @@ OPTIONS: Final = (
         "the manifest to use, instead of the nearest bottle.toml or [tool.bottle] at or above each "
         "test",
         None,
-        lambda text: Path(text).expanduser(),
+        _file,
+        is_path=True,
     ),
 )
 """All settings."""
@@ -175,7 +203,8 @@ def add_options(parser: pytest.Parser) -> None:
             metavar=option.metavar,
             help=option.help,
         )
-        parser.addini(option.ini, option.help, default=None)
+        kind: Literal["args", "string"] = "args" if option.repeatable else "string"
+        parser.addini(option.ini, option.help, type=kind, default=None)
 
 
 class Options:
@@ -198,26 +227,36 @@ class Options:
         """Whether anybody set anything."""
         return any(value.source != "default" for value in self.values.values())
 
+    @property
+    def has_names(self) -> bool:
+        """Whether anybody named backends or capabilities, which have to be looked up."""
+        return bool(self["require"]) or self["backend"] != (AUTO,)
+
 
 def _resolve(option: Option, config: pytest.Config) -> Value:
     given: str | Sequence[str] | None = config.getoption(option.flag)
-    if given:
-        text = " ".join(given) if option.repeatable else str(given)
-        return _parsed(option, text, "command line")
+    if given is not None:
+        return _parsed(option, given, "command line")
     if text := os.environ.get(option.variable, ""):
         return _parsed(option, text, f"environment variable {option.variable}")
-    found = config.getini(option.ini)
-    if found:
-        value = _parsed(option, str(found), f"ini key {option.ini}")
-        if isinstance(value.value, Path) and not Path(str(found)).expanduser().is_absolute():
-            base = config.inipath.parent if config.inipath else config.rootpath
-            return Value(base / str(found), value.source)
-        return value
-    return Value(option.default, "default")
+    source = f"ini key {option.ini}"
+    try:
+        found: str | Sequence[str] | None = config.getini(option.ini)
+    except (TypeError, ValueError) as problem:
+        text = f"{problem}."
+        raise OptionError(text, option=option.flag, source=source) from problem
+    if not found:
+        return Value(option.default, "default")
+    if option.is_path and isinstance(found, str):
+        base = config.inipath.parent if config.inipath else config.rootpath
+        found = str(base / Path(found).expanduser())
+    return _parsed(option, found, source)
 
 
-def _parsed(option: Option, text: str, source: str) -> Value:
+def _parsed(option: Option, given: str | Sequence[str], source: str) -> Value:
+    text = given if isinstance(given, str) else " ".join(given)
     try:
         return Value(option.parse(text), source)
-    except ValueError as problem:
-        raise OptionError(f"{problem}.", option=option.flag, source=source) from problem
+    except ValueError as error:
+        problem = f"{error}."
+        raise OptionError(problem, option=option.flag, source=source) from error

@@ -1,4 +1,4 @@
-"""Pytest's hooks, each a line or two; what they do is elsewhere."""
+"""Pytest's hooks, each a few lines; what they do is elsewhere."""
 
 from __future__ import annotations
 
@@ -10,48 +10,23 @@ import pytest
 from pytest_bottle import doctor
 from pytest_bottle import gates
 from pytest_bottle import hookspecs
+from pytest_bottle import markers
 from pytest_bottle import reporting
-from pytest_bottle.errors import AuthorError
+from pytest_bottle.errors import BottleError
 from pytest_bottle.errors import OptionError
-from pytest_bottle.fixtures import bottle
-from pytest_bottle.fixtures import bottle_backend
-from pytest_bottle.fixtures import bottle_factory
-from pytest_bottle.fixtures import bottle_manifest
-from pytest_bottle.fixtures import bottle_shelf_class
-from pytest_bottle.fixtures import bottle_shelf_module
-from pytest_bottle.fixtures import bottle_shelf_run
-from pytest_bottle.fixtures import bottle_shelf_session
+from pytest_bottle.fixtures import MATRIX
 from pytest_bottle.fixtures import parametrized_backend
 from pytest_bottle.options import add_options
 from pytest_bottle.retries import run_with_retries
-from pytest_bottle.session import MARKER
 from pytest_bottle.session import SESSION_KEY
 from pytest_bottle.session import BottleSession
-from pytest_bottle.session import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from _pytest.terminal import TerminalReporter
 
-__all__ = [
-    "bottle",
-    "bottle_backend",
-    "bottle_factory",
-    "bottle_manifest",
-    "bottle_shelf_class",
-    "bottle_shelf_module",
-    "bottle_shelf_run",
-    "bottle_shelf_session",
-]
-
-_MARKERS = (
-    f"{MARKER}(agent=None, bottle=None, backend=None, image=None, scope=None, **overrides): the "
-    "bottle that this test's `bottle` fixture is",
-    f"{gates.MARKER}(*capabilities): skip this test, with the reason, where the host lacks one of "
-    "them; fail it where --bottle-require names it",
-)
-_BOTTLE_FIXTURES = frozenset({"bottle", "bottle_backend", "bottle_factory"})
+pytest_plugins = ("pytest_bottle.fixtures",)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -79,19 +54,32 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and register the markers."""
-    for line in _MARKERS:
+    for line in markers.DECLARATIONS:
         config.addinivalue_line("markers", line)
     try:
-        config.stash[SESSION_KEY] = BottleSession(config)
+        session = BottleSession(config)
     except OptionError as problem:
         raise pytest.UsageError(str(problem)) from None
+    config.stash[SESSION_KEY] = session
+    # For runs that end before they have a session to finish.
+    config.add_cleanup(session.finish)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse settings that name what there is not."""
+    state = session.config.stash[SESSION_KEY]
+    if state.identity.controller is None and state.options.has_names:
+        try:
+            state.engine.check_options()
+        except BottleError as problem:
+            raise pytest.UsageError(str(problem)) from None
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist may be absent
     """Tell an xdist worker which run it belongs to."""
-    # Only with xdist, so that other runs do not pay for it.
-    from pytest_bottle.state.owner import Owner
+    from pytest_bottle.state.owner import Owner  # Others need not pay.
 
     session = node.config.stash[SESSION_KEY]
     node.workerinput["bottle_run"] = session.identity.run_id
@@ -100,14 +88,19 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist may be abs
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401, ARG001
-    """Collect what a worker could not remove."""
-    problems = getattr(node, "workeroutput", {}).get("bottle_problems", [])
-    node.config.stash[SESSION_KEY].problems += problems
+    """Collect what a worker kept, and what it could not remove."""
+    output = getattr(node, "workeroutput", {})
+    session = node.config.stash[SESSION_KEY]
+    session.kept += output.get("bottle_kept", [])
+    session.problems += output.get("bottle_problems", [])
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Name the backend."""
-    return reporting.header(config.stash[SESSION_KEY])
+    try:
+        return reporting.header(config.stash[SESSION_KEY])
+    except BottleError as problem:
+        raise pytest.UsageError(str(problem)) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -115,31 +108,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     session = metafunc.config.stash[SESSION_KEY]
     node: Any = metafunc.definition
     try:
-        if any(True for _ in node.iter_markers(MARKER)):
-            session.check(node)
+        if any(True for _ in node.iter_markers(markers.BOTTLE)):
+            session.engine.check(node)
         gates.check(session, node)
-        if _BOTTLE_FIXTURES.isdisjoint(metafunc.fixturenames):
+        if MATRIX not in metafunc.fixturenames or markers.parametrizes(node, "bottle_backend"):
             return
-        backends = session.backends_for(node)
-    except AuthorError as problem:
+        backends = session.engine.matrix_for(node)
+    except BottleError as problem:
         raise pytest.Collector.CollectError(str(problem)) from problem
-    if len(backends) > 1:
-        if "bottle_backend" not in metafunc.fixturenames:
-            metafunc.fixturenames.append("bottle_backend")
-        metafunc.parametrize("bottle_backend", backends, indirect=True)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(
-    item: pytest.Item, nextitem: pytest.Item | None
-) -> Generator[None, object, object]:
-    """Remember the running test."""
-    session = item.config.stash[SESSION_KEY]
-    session.current = ItemState(item)
-    try:
-        return (yield)
-    finally:
-        session.current = None
+    if backends:
+        metafunc.parametrize(MATRIX, backends, indirect=True)
 
 
 @pytest.hookimpl(specname="pytest_runtest_protocol")
@@ -154,9 +132,18 @@ def run_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Enforce the gates before any fixture is set up."""
+    """Remember the test, and enforce its gates before any fixture is set up."""
     session = item.config.stash[SESSION_KEY]
+    session.begin(item)
     gates.enforce(session, item, parametrized_backend(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Remember that the test's fixtures are ending."""
+    state = item.config.stash[SESSION_KEY].current
+    if state is not None:
+        state.ending = True
 
 
 @pytest.hookimpl(wrapper=True)
@@ -173,18 +160,17 @@ def pytest_fixture_setup(
         session.requests.pop()
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Describe a failed test's bottles while they still stand."""
     report = yield
     session = item.config.stash[SESSION_KEY]
+    if call.excinfo is not None and reporting.is_infra(call.excinfo.value):
+        reporting.mark_infra(item, report)
     if report.failed and session.current is not None:
         session.current.failed = True
-        if call.excinfo is not None and reporting.is_infra(call.excinfo.value):
-            report.bottle_infra = True
-            report.user_properties.append(("bottle.outcome", reporting.INFRA))
         if call.when != "teardown":
             reporting.describe_failure(session, report)
     return report
@@ -204,12 +190,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workeroutput = getattr(session.config, "workeroutput", None)
     if workeroutput is None and not session.config.option.collectonly:
         state.missing = gates.missing_requirements(state)
-        if state.missing and exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
     state.finish()
     if workeroutput is not None:
+        workeroutput["bottle_kept"] = state.kept
         workeroutput["bottle_problems"] = state.problems
-    elif state.problems and exitstatus == pytest.ExitCode.OK:
+    unnoticed = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+    if (state.missing or state.problems) and exitstatus in unnoticed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -28,6 +28,7 @@ from pytest_bottle.state.run import list_drafts
 from pytest_bottle.state.run import list_runs
 from pytest_bottle.state.run import read_controller
 from pytest_bottle.state.run import read_watchdog
+from pytest_bottle.state.slots import release_dead
 from pytest_bottle.state.tree import remove_tree
 
 Remover: TypeAlias = Callable[[Resource], None]
@@ -163,6 +164,7 @@ def sweep(root: Path, remove: Remover, *, kept: bool = False, wait: float = 0.0)
     report = Report()
     try:
         with locked(root / "sweep.lock", timeout=wait):
+            release_dead(root / "slots")
             for draft, owner in list_drafts(root):
                 if not owner.alive():
                     report += _attempt(draft, functools.partial(_remove_draft, draft))

@@ -10,6 +10,8 @@ from typing import Final
 from pytest_bottle.errors import BottleError
 from pytest_bottle.errors import InfraError
 from pytest_bottle.gates import REASON_PREFIX
+from pytest_bottle.gates import probe
+from pytest_bottle.session import PROPERTY_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,27 +40,40 @@ DIFF_LINES: Final = 60
 
 
 def is_infra(problem: BaseException | None) -> bool:
-    """Tell whether an exception, or what it was raised from, is nobody's fault."""
+    """Tell whether an exception, or what it was raised from, is nobody's fault.
+
+    A group is so if all in it are: what failed besides must not be hidden.
+    """
     seen: set[int] = set()
     while problem is not None and id(problem) not in seen:
         if isinstance(problem, InfraError):
             return True
         if isinstance(problem, BaseExceptionGroup):
-            return any(is_infra(part) for part in problem.exceptions)
+            return all(is_infra(part) for part in problem.exceptions)
         seen.add(id(problem))
         problem = problem.__cause__
     return False
 
 
+def mark_infra(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Make a report one of an infra error, also where the test was expected to fail."""
+    if hasattr(report, "wasxfail"):
+        del report.wasxfail
+    report.outcome = "failed"
+    report.bottle_infra = True  # type: ignore[attr-defined] # travels with the report
+    _add_properties(item, report, [(f"{PROPERTY_PREFIX}outcome", INFRA)])
+
+
 def describe_failure(session: BottleSession, report: pytest.TestReport) -> None:
     """Add to a failed test's report what its bottles did, as sections and as properties."""
     state = session.current
-    for use in state.uses if state else ():
+    if state is None:
+        return
+    for use in state.uses:
         bottle = use.bottle
         records = bottle.log.records[-max(bottle.log.count - use.first_command, 0) :]
         if bottle.log.count == use.first_command:
             records = ()
-        keep = session.options["keep"] != "never" and not bottle.plan.shared
         lines = [
             f"backend: {bottle.backend} ({bottle.wall})",
             *_commands(records),
@@ -66,17 +81,27 @@ def describe_failure(session: BottleSession, report: pytest.TestReport) -> None:
         ]
         if evidence := session.evidence_directory(report.nodeid):
             lines.append(f"artifacts: {evidence}")
-        if keep and not bottle.lost:
+        if session.keeps(bottle, failed=True):
             lines.append(f"kept: enter it with `{bottle.connection()}`,")
             lines.append("      remove it with `pytest-bottle reap --kept`")
         report.sections.append((f"bottle {bottle.name}", "\n".join(lines)))
-        report.user_properties += [
-            ("bottle.name", bottle.name),
-            ("bottle.backend", bottle.backend),
-            *(("bottle.command", _headline(record)) for record in records[-LAST_COMMANDS:]),
+        properties = [
+            ("name", bottle.name),
+            ("backend", bottle.backend),
+            *(("command", _headline(record)) for record in records[-LAST_COMMANDS:]),
         ]
         if evidence is not None:
-            report.user_properties.append(("bottle.artifacts", str(evidence)))
+            properties.append(("artifacts", str(evidence)))
+        named = [(f"{PROPERTY_PREFIX}{name}", value) for name, value in properties]
+        _add_properties(state.item, report, named)
+
+
+def _add_properties(
+    item: pytest.Item, report: pytest.TestReport, properties: list[tuple[str, str]]
+) -> None:
+    """Add properties to this report, and to the later ones, of which the last is JUnit's."""
+    item.user_properties += properties
+    report.user_properties += properties
 
 
 def _headline(record: CommandRecord) -> str:
@@ -112,7 +137,7 @@ def _changes(session: BottleSession, use: Use, nodeid: str) -> Iterable[str]:
     except (BottleError, OSError) as problem:
         yield f"workspace: could not be read ({problem})"
         return
-    from pytest_bottle.redaction import redactor
+    from pytest_bottle.redaction import redactor  # Others need not pay.
 
     text = redactor(bottle.plan.secrets)(diff.text)
     if evidence := session.evidence_directory(nodeid):
@@ -127,7 +152,8 @@ def _changes(session: BottleSession, use: Use, nodeid: str) -> Iterable[str]:
 
 def status(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     """Return how an infra error is counted and shown; None for every other outcome."""
-    if report.outcome == INFRA_RETRY:  # type: ignore[comparison-overlap]
+    outcome: str = report.outcome
+    if outcome == INFRA_RETRY:
         return INFRA_RETRY, "i", ("INFRA RETRY", {"yellow": True})
     if report.failed and getattr(report, "bottle_infra", False):
         return INFRA, "I", ("INFRA ERROR", {"red": True})
@@ -142,13 +168,23 @@ def summarize(session: BottleSession, terminal: TerminalReporter) -> None:
         terminal.write_line(f"bottle: required and missing: {missing}", red=True)
     for problem in session.problems:
         terminal.write_line(f"bottle: not removed: {problem}", red=True)
+    for kept in session.kept:
+        terminal.write_line(f"bottle: kept: {kept}", yellow=True)
+    if session.kept:
+        terminal.write_line("bottle: remove what was kept with `pytest-bottle reap --kept`")
 
 
 def _summarize_infra(terminal: TerminalReporter) -> None:
     reports = terminal.stats.get(INFRA, [])
-    if not reports:
+    retried = terminal.stats.get(INFRA_RETRY, [])
+    if not reports and not retried:
         return
     terminal.write_sep("=", "INFRA ERRORS")
+    for report in retried:
+        words = report.longreprtext.strip().rpartition("\n")[2]
+        terminal.write_line(f"run again: {report.nodeid} ({report.when}): {words}", yellow=True)
+    if not reports:
+        return
     for report in reports:
         terminal.write_sep("_", f"{report.nodeid} ({report.when})", red=True)
         report.toterminal(terminal._tw)  # noqa: SLF001 - as pytest's own summaries do
@@ -189,10 +225,11 @@ def header(session: BottleSession) -> list[str]:
     names = [name for name in backends if name in lifecycle.extensions.backend_names]
     for name in names or lifecycle.extensions.backend_names:
         start = time.monotonic()
-        answer = lifecycle.probe(name)
+        answer = probe(session, name)
         seconds = time.monotonic() - start
         wall = lifecycle.extensions.backend(name).wall
-        lines.append(f"bottle: {name} ({wall}): {answer.detail} [{seconds:.2f} s]")
+        seen = answer.detail if answer.ok else f"missing: {answer.detail}"
+        lines.append(f"bottle: {name} ({wall}): {seen} [{seconds:.2f} s]")
         if answer.ok and "auto" in backends:
             break
     if required := session.options["require"]:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 MEMBER_LIMIT: Final = 200_000
 """Entries in one archive."""
 
-_FILE_MODES: Final = 0o755
+DEPTH_LIMIT: Final = 200
+"""Directories inside each other: whatever walks or removes a tree recurses into them."""
+
+_MODES: Final = 0o755
 """Bits that a guest may set: none for the group or others to write by, no set-uid."""
 
 
@@ -34,22 +37,30 @@ def members(archive: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarIn
     """Yield an archive's members with their names in normal form, less the one for `.` itself.
 
     Raises:
-        UnsafePathError: a name leaves the archive's root, or it is no tar archive.
+        UnsafePathError: a name leaves the archive's root.
+        tarfile.TarError: it is no tar archive; see `broken_refused`.
     """
+    with tarfile.open(fileobj=archive, mode="r|") as tar:
+        for count, member in enumerate(tar):
+            if count >= MEMBER_LIMIT:
+                raise UnsafePathError(
+                    member.name, reason=f"the archive has more than {MEMBER_LIMIT} entries"
+                )
+            name = _normal_name(member.name)
+            if name != ".":
+                yield tar, member, name
+
+
+@contextlib.contextmanager
+def broken_refused() -> Iterator[None]:
+    """Refuse a broken archive, be it in its headers or while a file of it is read."""
     try:
-        with tarfile.open(fileobj=archive, mode="r|") as tar:
-            for count, member in enumerate(tar):
-                if count >= MEMBER_LIMIT:
-                    raise UnsafePathError(
-                        member.name, reason=f"the archive has more than {MEMBER_LIMIT} entries"
-                    )
-                name = _normal_name(member.name)
-                if name != ".":
-                    yield tar, member, name
-    except tarfile.TarError as problem:
+        yield
+    except (tarfile.TarError, ValueError) as problem:  # tarfile reads numbers by int(...)
         raise UnsafePathError("archive", reason=f"it is no tar archive ({problem})") from problem
 
 
+@broken_refused()
 def unpack(archive: IO[bytes], root: Path, *, limit: int) -> None:
     """Unpack into a directory that is empty and that nobody else writes to.
 
@@ -68,7 +79,7 @@ def unpack(archive: IO[bytes], root: Path, *, limit: int) -> None:
     try:
         for tar, member, name in members(archive):
             if member.isdir():
-                os.close(_open_directory(root_fd, name))
+                _make_directory(root_fd, name, member.mode)
             elif member.issym():
                 links.append((name, _checked_target(name, member.linkname)))
             elif member.islnk():
@@ -93,20 +104,25 @@ def unpack(archive: IO[bytes], root: Path, *, limit: int) -> None:
 def _normal_name(name: str) -> str:
     if name.startswith("/") or "\0" in name or ".." in name.split("/"):
         raise UnsafePathError(name, reason="it leaves the directory that it is copied to")
+    if name.count("/") > DEPTH_LIMIT:
+        raise UnsafePathError(
+            f"{name[:100]}...", reason=f"it lies more than {DEPTH_LIMIT} directories deep"
+        )
     return posixpath.normpath(name)
 
 
 def _checked_target(name: str, target: str) -> str:
     """Return a link's target if it stays inside whatever other links do.
 
-    Only leading `..` are accepted, at most as many as the link's own depth: behind another link,
-    `..` would not mean the parent that it seems to mean.
+    Inside of the tree that it came in, which is below the first part of its name: that tree is
+    moved on from here. Only leading `..` are accepted: behind another link, they would not mean the
+    parent that they seem to mean.
     """
     parts = [part for part in target.split("/") if part not in {"", "."}]
     climbs = 0
     while climbs < len(parts) and parts[climbs] == "..":
         climbs += 1
-    if target.startswith("/") or ".." in parts[climbs:] or climbs > name.count("/"):
+    if target.startswith("/") or ".." in parts[climbs:] or climbs >= name.count("/"):
         raise UnsafePathError(name, reason=f"it is a link that leads out, to {target!r}")
     return target
 
@@ -134,6 +150,14 @@ def _open_directory(root_fd: int, name: str) -> int:
     return current
 
 
+def _make_directory(root_fd: int, name: str, mode: int) -> None:
+    fd = _open_directory(root_fd, name)
+    try:
+        os.fchmod(fd, mode & _MODES | 0o700)
+    finally:
+        os.close(fd)
+
+
 @contextlib.contextmanager
 def _parent(root_fd: int, name: str) -> Iterator[int]:
     parent = _open_directory(root_fd, posixpath.dirname(name))
@@ -151,7 +175,7 @@ def _write(root_fd: int, name: str, source: IO[bytes], mode: int) -> None:
         except OSError as problem:
             raise UnsafePathError(name, reason=problem.strerror or "it exists") from problem
         with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, mode & _FILE_MODES | 0o600)
+            os.fchmod(fd, mode & _MODES | 0o600)
             shutil.copyfileobj(source, file, 1024 * 1024)
 
 

@@ -29,6 +29,7 @@ from pytest_bottle.state.run import has_ended
 from pytest_bottle.state.run import publish_watchdog
 from pytest_bottle.state.run import read_controller
 from pytest_bottle.state.run import read_watchdog
+from pytest_bottle.state.slots import release_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +120,7 @@ class _Watch:
 
     def __init__(self, directory: Path, remove: Remover) -> None:
         self._directory = directory
+        self._slots = directory.parent.parent / "slots"
         self._remove = remove
         self._controller = read_controller(directory)
         self._journals: set[Path] = set()
@@ -148,6 +150,7 @@ class _Watch:
 
     def _part_from(self, worker: Owner) -> None:
         """Plan the removal of what a dead worker owned."""
+        release_dead(self._slots)
         handle = self._workers.pop(worker)
         if handle is not None:
             os.close(handle)
@@ -183,6 +186,7 @@ class _Watch:
         """Remove everything of the run that has ended."""
         with suppress(FileNotFoundError):
             end_workers(self._directory)
+        release_dead(self._slots)
         began = time.monotonic()
         for delay in PASSES:
             if not open_entries(self._directory):

@@ -77,14 +77,14 @@ class Slots:
 
     def holders(self) -> list[str]:
         """Return the labels of those who hold a slot now."""
-        return [self._label(place) for place in self._look() if place.state == "held"]
+        return [self._label(place) for place in _look(self._directory) if place.state == "held"]
 
     def _enter(self, token: str, label: str) -> Path | None:
         """Join the line, or take a free slot at once and return its file."""
         with locked(self._directory / "lock"):
-            places = self._look()
+            places = _look(self._directory)
             if any(place.state == "waiting" for place in places):
-                places = self._prune(places)
+                places = _prune(self._directory, places)
             place = _Place(
                 number=max((other.number for other in places), default=0) + 1,
                 state="waiting",
@@ -107,7 +107,7 @@ class Slots:
         report_at = began
         prune_at = began
         while True:
-            places = self._look()
+            places = _look(self._directory)
             now = time.monotonic()
             dead_are_due = now >= prune_at
             if dead_are_due or _fits(_find(token, places), places):
@@ -115,7 +115,7 @@ class Slots:
                 path = self._try(token)
                 if path is not None:
                     return path
-                places = self._look()
+                places = _look(self._directory)
             if now - began >= deadline:
                 raise SlotTimeoutError(
                     waited=now - began, capacity=self._capacity, holders=self.holders()
@@ -128,7 +128,7 @@ class Slots:
     def _try(self, token: str) -> Path | None:
         """Take a slot where there is one for the place in the line that has this token."""
         with locked(self._directory / "lock"):
-            places = self._prune(self._look())
+            places = _prune(self._directory, _look(self._directory))
             place = _find(token, places)
             if place is None or not _fits(place, places):
                 return None
@@ -141,27 +141,24 @@ class Slots:
             for path in self._directory.glob(f"*,{token}"):
                 path.unlink(missing_ok=True)
 
-    def _look(self) -> list[_Place]:
-        places = [_Place.parse(name) for name in os.listdir(self._directory) if "," in name]  # noqa: PTH208 - a third of the time
-        return sorted(places, key=lambda place: place.number)
-
-    def _prune(self, places: list[_Place]) -> list[_Place]:
-        living = []
-        known: dict[Owner, bool] = {Owner.current(): True}
-        for place in places:
-            if place.owner not in known:
-                known[place.owner] = place.owner.alive()
-            if known[place.owner]:
-                living.append(place)
-            else:
-                (self._directory / place.file_name).unlink(missing_ok=True)
-        return living
-
     def _label(self, place: _Place) -> str:
         try:
             return (self._directory / place.file_name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return f"process {place.owner.pid}"
+
+
+def release_dead(directory: Path) -> None:
+    """Remove the places of those who died, in the lines of every kind.
+
+    Whoever waits passes them over anyway; but where nobody waits, nobody looks.
+
+    Args:
+        directory: the host's directory of slots.
+    """
+    for kind in directory.glob("*/"):
+        with locked(kind / "lock"):
+            _prune(kind, _look(kind))
 
 
 class Ticket:
@@ -223,6 +220,24 @@ class _Place:
             owner=self.owner,
             token=self.token,
         )
+
+
+def _look(directory: Path) -> list[_Place]:
+    places = [_Place.parse(name) for name in os.listdir(directory) if "," in name]  # noqa: PTH208 - a third of the time
+    return sorted(places, key=lambda place: place.number)
+
+
+def _prune(directory: Path, places: list[_Place]) -> list[_Place]:
+    living = []
+    known: dict[Owner, bool] = {Owner.current(): True}
+    for place in places:
+        if place.owner not in known:
+            known[place.owner] = place.owner.alive()
+        if known[place.owner]:
+            living.append(place)
+        else:
+            (directory / place.file_name).unlink(missing_ok=True)
+    return living
 
 
 def _find(token: str, places: list[_Place]) -> _Place | None:

@@ -14,6 +14,7 @@ Nothing here may be imported late: see `namespaces`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -25,42 +26,20 @@ from typing import Final
 from typing import NoReturn
 
 from pytest_bottle.backends.bubblewrap import namespaces
+from pytest_bottle.backends.bubblewrap.messages import receive
+from pytest_bottle.backends.bubblewrap.messages import send
+from pytest_bottle.backends.bubblewrap.zygote import Zygote
 from pytest_bottle.backends.channel.server import Server
 
 READY_TIMEOUT: Final = 20.0
 """Seconds from bwrap's start until the guest's first process runs."""
 
 INIT_SCRIPT: Final = (
-    "echo ready; exec >/dev/null 2>&1 </dev/null; sleep 2147483 & wait; exec sleep 2147483"
+    "echo ready; exec >/dev/null 2>&1 </dev/null; trap 'exec sleep 2147483' EXIT; "
+    "while :; do sleep 2147483 & wait; done"
 )
-"""The guest's first process. It reaps orphans while it waits. Where a guest kills its child, it
-turns into a sleep, which needs no fork that a full pids limit could refuse."""
-
-MAX_FDS: Final = 64
-
-
-def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Read one message and its descriptors; None at the end of the stream."""
-    header, fds, _, _ = socket.recv_fds(connection, 4, MAX_FDS, socket.MSG_WAITALL)
-    if len(header) < 4:  # noqa: PLR2004 - the header's size
-        return None
-    for fd in fds:
-        os.set_inheritable(fd, False)
-    length = int.from_bytes(header, "big")
-    data = bytearray()
-    while len(data) < length:
-        piece = connection.recv(length - len(data))
-        if not piece:
-            return None
-        data += piece
-    return json.loads(data.decode()), list(fds)
-
-
-def send(connection: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
-    """Write one message and its descriptors."""
-    data = json.dumps(message).encode()
-    socket.send_fds(connection, [len(data).to_bytes(4, "big")], fds or [])
-    connection.sendall(data)
+"""The guest's first process. It reaps orphans while it waits, also after a guest has killed its
+child. Where a full pids limit refuses it a new one, it turns into a sleep, which needs no fork."""
 
 
 def serve(control: socket.socket) -> None:
@@ -129,6 +108,7 @@ class Keeper:
             [(int(kind), int(limit)) for kind, limit in request["rlimits"]],
             fds,
         )
+        self._zygote: Zygote | None = None
         self._bwrap = 0
         self._init_pidfd = -1
 
@@ -146,11 +126,17 @@ class Keeper:
             self._become_bwrap(info_write, out_write, err_write)
         for fd in (info_write, out_write, err_write):
             os.close(fd)
+        if self._confinement.cgroup_fds:  # Meanwhile, as bwrap takes its time.
+            self._zygote = Zygote(
+                self._confinement.cgroup_fds, self._request["workdir"], self._confinement.enter
+            )
         self._wait_ready(out, err)
         init = int(json.loads(os.read(info, 4096).decode())["child-pid"])
         self._init_pidfd = os.pidfd_open(init)
         for fd in (info, out, err):
             os.close(fd)
+        if self._zygote is not None:
+            self._zygote.join(self._init_pidfd)
         namespaces.join(self._init_pidfd)
         # Joining a user namespace changes credentials, which clears both of these.
         namespaces.die_with_parent(signal.SIGKILL)
@@ -207,7 +193,8 @@ class Keeper:
         server = Server(
             self._request["env"],
             self._request["workdir"],
-            enter=self._confinement.enter,
+            enter=self._move_and_enter,
+            fork=self._fork,
             kill_here=False,
             detached=lambda: namespaces.die_with_parent(0),
             left=lambda pid, _status: pid == self._bwrap,
@@ -220,12 +207,36 @@ class Keeper:
         finally:
             self.end()
 
+    def _fork(
+        self, request: dict[str, Any], report: int, streams: tuple[int, int, int]
+    ) -> int | None:
+        """Fork a command where it is in the control groups already; None where that fails."""
+        if self._zygote is None:
+            return None
+        try:
+            return self._zygote.fork(request, report, streams)
+        except OSError:
+            return None
+
+    def _move_and_enter(self) -> None:
+        """Move into the control groups, and put on the rest."""
+        for fd in self._confinement.cgroup_fds:
+            os.write(fd, b"0")
+        self._confinement.enter()
+
     def end(self) -> None:
         """Kill the guest's first process, and wait until the kernel has ended all others."""
         try:
             signal.pidfd_send_signal(self._init_pidfd, signal.SIGKILL)
         except ProcessLookupError:
             return
+        # Its end waits until running commands are reaped, which are children of this process.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            pass
         select.select([self._init_pidfd], [], [], 10)
 
 
@@ -243,4 +254,8 @@ def main() -> None:
     control.set_inheritable(False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # Every keeper and command is forked from here: unmoved memory stays shared and quick to fork.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     serve(control)

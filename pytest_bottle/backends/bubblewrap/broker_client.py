@@ -13,7 +13,8 @@ from typing import Final
 
 import pytest_bottle
 from pytest_bottle import process
-from pytest_bottle.backends.bubblewrap import broker
+from pytest_bottle.backends.bubblewrap.messages import receive
+from pytest_bottle.backends.bubblewrap.messages import send
 from pytest_bottle.errors import LaunchError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class BrokerClient:
         with self._lock:
             try:
                 control = self._connected()
-                broker.send(control, request, fds)
-                answer = broker.receive(control)
+                send(control, request, fds)
+                answer = receive(control)
             except OSError as problem:
                 self._end()
                 message = f"the bubblewrap broker did not answer: {problem}"

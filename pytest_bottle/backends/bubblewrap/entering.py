@@ -57,6 +57,8 @@ def _become(
     argv: Sequence[str], env: Mapping[str, str], workdir: str, confinement: namespaces.Confinement
 ) -> NoReturn:
     try:
+        for fd in confinement.cgroup_fds:
+            os.write(fd, b"0")
         confinement.enter()
         os.chdir(workdir)
         for folder in ["", *env["PATH"].split(":")] if "/" not in argv[0] else [""]:

@@ -74,6 +74,8 @@ class Server:
     Args:
         enter: called in the child just before the command replaces it: drops what a guest must
             not have.
+        fork: asked first to fork a command, from its request, the descriptor to report to and its
+            standard streams; it returns None where it does not.
         kill_here: whether this process shares the guest's process ids; where not, killing is done
             by a short-lived child that does.
         detached: called when a client asks that the sandbox outlive it.
@@ -86,7 +88,8 @@ class Server:
         env: dict[str, str],
         workdir: str,
         *,
-        enter: Callable[[], None] | None = None,
+        enter: Callable[[], None] = lambda: None,
+        fork: Callable[[dict[str, Any], int, tuple[int, int, int]], int | None] = lambda *_: None,
         kill_here: bool = True,
         detached: Callable[[], None] | None = None,
         left: Callable[[int, int], bool] | None = None,
@@ -94,6 +97,7 @@ class Server:
         self.env = env
         self.workdir = workdir
         self.enter = enter
+        self.fork = fork
         self.kill_here = kill_here
         self.on_detached = detached
         self.left = left
@@ -266,20 +270,20 @@ class Server:
         env = dict(self.env)
         env.update(request["env"])
         env[TAG] = tag
-        argv = request["argv"]
         report, report_write = os.pipe()
         stdin: tuple[int, int | None] = (
             os.pipe() if request["stdin"] else (os.open(os.devnull, os.O_RDONLY), None)
         )
         stdout, stderr = os.pipe(), os.pipe()
+        command_line = {"argv": request["argv"], "env": env, "cwd": request["cwd"]}
+        streams = (stdin[0], stdout[1], stderr[1])
         try:
-            pid = os.fork()
+            pid = self.fork(command_line, report_write, streams) or self.fork_here(
+                command_line, report_write, streams
+            )
         except OSError as problem:
             pid = -1
             self.fail(connection, number, "fork", problem.errno or 0)
-        if pid == 0:
-            streams = (stdin[0], stdout[1], stderr[1])
-            self.child(argv, env, request["cwd"], report_write, streams)
         for fd in (report_write, stdin[0], stdout[1], stderr[1]):
             os.close(fd)
         words = self.read_report(report) if pid > 0 else b""
@@ -304,6 +308,15 @@ class Server:
             os.set_blocking(stdin[1], False)
             command.stdin_fd = stdin[1]
 
+    def fork_here(
+        self, request: dict[str, Any], report: int, streams: tuple[int, int, int]
+    ) -> int:
+        """Fork a child of this process that becomes the command; return its pid."""
+        pid = os.fork()
+        if pid == 0:
+            become_command(request, self.workdir, self.enter, report, streams)
+        return pid
+
     @staticmethod
     def read_report(fd: int) -> bytes:
         """Read the child's report, which ends when the command has replaced the child."""
@@ -317,54 +330,6 @@ class Server:
     def fail(self, connection: Connection, number: int, stage: str, code: int) -> None:
         payload = {"stage": stage, "errno": code}
         self.send(connection, FAILED, number, json.dumps(payload).encode())
-
-    def child(
-        self,
-        argv: list[str],
-        env: dict[str, str],
-        cwd: str | None,
-        report: int,
-        streams: tuple[int, int, int],
-    ) -> NoReturn:
-        """Become the command; never returns."""
-        stage = "start"
-        try:
-            os.setsid()
-            # All other descriptors are close-on-exec, as Python makes them.
-            for target, stream in enumerate(streams):
-                os.dup2(stream, target)
-            os.write(report, f"{os.getpid()}\n".encode())
-            if self.enter is not None:
-                self.enter()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.umask(0o022)
-            stage = "workdir"
-            os.chdir(self.workdir)
-            if cwd is not None:
-                stage = "cwd"
-                os.chdir(cwd)
-            stage = "exec"
-            self.replace(argv, env)
-        except OSError as problem:
-            os.write(report, f"{stage} {problem.errno or 0}".encode())
-        finally:
-            os._exit(127)
-
-    @staticmethod
-    def replace(argv: list[str], env: dict[str, str]) -> NoReturn:
-        """Look the command up as a shell does, and execute it."""
-        if "/" in argv[0]:
-            os.execve(argv[0], argv, env)
-        seen = errno.ENOENT
-        for folder in env.get("PATH", BASE_PATH).split(":"):
-            try:
-                os.execve((folder or ".") + "/" + argv[0], argv, env)
-            except OSError as problem:
-                if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    seen = problem.errno or seen
-        raise OSError(seen, argv[0])
 
     def feed(self, command: Exec, _mask: int) -> None:
         """Write what the command's stdin takes now; watch it while more is to come."""
@@ -487,6 +452,57 @@ class Server:
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
+
+
+def become_command(
+    request: dict[str, Any],
+    workdir: str,
+    enter: Callable[[], None],
+    report: int,
+    streams: tuple[int, int, int],
+) -> NoReturn:
+    """Turn a freshly forked child into the command; never returns.
+
+    What is written to `report` is the child's pid, and after a line break the step that failed and
+    its errno. It is closed without more when the command has taken over.
+    """
+    stage = "start"
+    try:
+        os.setsid()
+        # All other descriptors are close-on-exec, as Python makes them.
+        for target, stream in enumerate(streams):
+            os.dup2(stream, target)
+        os.write(report, f"{os.getpid()}\n".encode())
+        enter()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.umask(0o022)
+        stage = "workdir"
+        os.chdir(workdir)
+        if request["cwd"] is not None:
+            stage = "cwd"
+            os.chdir(request["cwd"])
+        stage = "exec"
+        replace(request["argv"], request["env"])
+    except OSError as problem:
+        os.write(report, f"{stage} {problem.errno or 0}".encode())
+    finally:
+        os._exit(127)
+
+
+def replace(argv: list[str], env: dict[str, str]) -> NoReturn:
+    """Look the command up as a shell does, and execute it."""
+    if "/" in argv[0]:
+        os.execve(argv[0], argv, env)
+    seen = errno.ENOENT
+    for folder in env.get("PATH", BASE_PATH).split(":"):
+        try:
+            os.execve((folder or ".") + "/" + argv[0], argv, env)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
+                seen = problem.errno or seen
+    raise OSError(seen, argv[0])
 
 
 def kill_tree(root: int, tag: str) -> None:

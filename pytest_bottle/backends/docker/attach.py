@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 from typing import Any
 from typing import Final
 
@@ -33,7 +34,7 @@ class AttachedStream:
         id: the exec's id, where it belongs to one.
     """
 
-    def __init__(self, connection: Any, *, id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, connection: Any, *, id: str | None = None) -> None:  # noqa: A002, ANN401
         """Take the connection over."""
         self.id = id
         self.stderr = bytearray()
@@ -99,6 +100,17 @@ class AttachedStream:
     def write(self, data: bytes | memoryview) -> None:
         """Write all of it to stdin, or raise OSError."""
         self._socket.sendall(data)
+
+    def drain(self, timeout: float) -> None:
+        """Read and drop all that comes; close it at the end, or after `timeout` seconds."""
+        alarm = threading.Timer(timeout, self.close)
+        alarm.daemon = True
+        alarm.start()
+        with contextlib.suppress(OSError):
+            while self.receive()[1]:
+                pass
+        alarm.cancel()
+        self.close()
 
     def close(self) -> None:
         """Close both directions; a read that waits returns. Idempotent."""

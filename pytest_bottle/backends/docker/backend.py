@@ -25,6 +25,7 @@ from pytest_bottle.backends.docker.engine import QUICK_TIMEOUT
 from pytest_bottle.backends.docker.engine import Engine
 from pytest_bottle.backends.docker.engine import EngineError
 from pytest_bottle.backends.docker.first_process import WITHOUT_PYTHON
+from pytest_bottle.backends.docker.first_process import WRITE_HOSTS
 from pytest_bottle.backends.docker.first_process import first_words
 from pytest_bottle.backends.docker.first_process import further_server
 from pytest_bottle.backends.docker.image import provide_image
@@ -118,13 +119,22 @@ class DockerBackend:
         token = secrets.token_hex(16)
         with contextlib.ExitStack() as undo:
             undo.callback(_remove_quietly, engine, plan.name)
-            self._create(engine, plan, image, token)
+            try:
+                self._create(engine, plan, image, token)
+            except EngineError as problem:
+                if problem.status is not None:
+                    undo.pop_all()  # Refused: what has this name is not ours.
+                raise
             stream = engine.attach(plan.name)
             undo.callback(stream.close)
             try:
                 stream.write(first_words())
                 engine.start(plan.name)
+                hosts = None if image.account.uid == 0 else _write_hosts(engine, plan.name)
                 channel = _meet(engine, plan.name, stream)
+                if hosts is not None:
+                    undo.callback(hosts.close)
+                    hosts.drain(QUICK_TIMEOUT)
             except OSError as problem:
                 message = f"the connection to {plan.name} broke: {problem}"
                 raise LaunchError(message) from problem
@@ -270,6 +280,11 @@ def _remove_quietly(engine: Engine, name: str) -> None:
     """Remove a container as far as the engine lets us; the journal knows it otherwise."""
     with contextlib.suppress(EngineError):
         engine.remove(name, deadline=REMOVE_DEADLINE)
+
+
+def _write_hosts(engine: Engine, name: str) -> AttachedStream:
+    """Begin what only root can do, while the first process gets ready."""
+    return engine.exec(name, ("/bin/sh", "-c", WRITE_HOSTS), user="0")
 
 
 def _meet(engine: Engine, name: str, stream: AttachedStream) -> Channel | None:

@@ -65,9 +65,8 @@ def current_endpoint() -> Endpoint:
         else:
             name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
         if name == "default":
-            settings = kwargs_from_env()
-            host = settings.get("base_url") or DEFAULT_HOST
-            tls = settings.get("tls")
+            tls = kwargs_from_env().get("tls")
+            host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
             return Endpoint(host=host, tls=tls, arguments=_arguments(host, tls=tls is not None))
         context = ContextAPI.get_context(name)
     except (DockerException, OSError, ValueError) as problem:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
+from typing import cast
 
 from pytest_bottle.backends.docker.attach import AttachedStream
 from pytest_bottle.backends.docker.endpoint import Endpoint
@@ -111,8 +112,8 @@ class Engine:
     def create(self, name: str, options: Mapping[str, Any]) -> str:
         """Create a container and return its id."""
         with translated():
-            made = self.api.create_container_from_config(dict(options), name)
-        return str(made["Id"])
+            create = cast("Any", self.api).create_container_from_config  # Public, but untyped.
+            return str(create(dict(options), name)["Id"])
 
     def attach(self, container: str) -> AttachedStream:
         """Connect to the first process's streams; what it will write is not lost."""
@@ -156,7 +157,7 @@ class Engine:
     def labelled(self, label: str) -> Sequence[Mapping[str, Any]]:
         """Return all containers, running or not, that have a label."""
         with translated():
-            return self.api.containers(all=True, filters={"label": [label]})
+            return list(self.api.containers(all=True, filters={"label": [label]}))
 
     def history(self, container: str, *, seconds: int) -> Sequence[Mapping[str, Any]]:
         """Return the events of the last `seconds` seconds that are about a container."""
@@ -166,6 +167,19 @@ class Engine:
                 since=now - seconds, until=now + 1, filters={"container": container}, decode=True
             )
             return list(events)
+
+    # Images
+
+    def inspect_image(self, reference: str) -> Mapping[str, Any] | None:
+        """Return what the engine knows of an image, None where it does not have it."""
+        try:
+            with translated():
+                found: Mapping[str, Any] = cast("Any", self.api).inspect_image(reference)
+        except EngineError as problem:
+            if problem.status == NOT_FOUND:
+                return None
+            raise
+        return found
 
     # Commands
 
@@ -184,7 +198,7 @@ class Engine:
             )
             return AttachedStream(self.api.exec_start(made["Id"], socket=True), id=made["Id"])
 
-    def exec_returncode(self, identity: str | None) -> int | None:
+    def exec_returncode(self, identity: str) -> int | None:
         """Return the return code of an ended exec, None while it runs."""
         with translated():
             code = self.api.exec_inspect(identity)["ExitCode"]

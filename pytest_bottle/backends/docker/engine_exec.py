@@ -218,9 +218,11 @@ class EngineExec:
                 else:
                     first += data
                     line, newline, rest = bytes(first).partition(b"\n")
-                    if newline:
+                    if newline and line.isdigit():
                         self._root = line
                         self._stdout.take(rest)
+                    elif newline:
+                        self._plain += line
                 if not self._request.truncate and self._overflowed():
                     self._wake.set()
         except OSError:
@@ -248,13 +250,7 @@ class EngineExec:
             stream = self._engine.exec(self._container, script, user=self._request.user)
         except EngineError:
             return
-        alarm = threading.Timer(KILL_GRACE, stream.close)
-        alarm.start()
-        with contextlib.suppress(OSError):
-            while stream.receive()[1]:
-                pass
-        alarm.cancel()
-        stream.close()
+        stream.drain(KILL_GRACE)
         self._over.wait(KILL_GRACE)
 
     def _result(self, identity: str | None, duration: float, *, timed_out: bool) -> ExecResult:
@@ -297,7 +293,7 @@ class EngineExec:
         if report:
             return int(report)
         try:
-            returncode = self._engine.exec_returncode(identity)
+            returncode = self._engine.exec_returncode(identity or "")
         except EngineError as problem:
             raise SandboxLostError(self._lost()) from problem
         if returncode is None:

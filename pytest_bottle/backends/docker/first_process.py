@@ -31,7 +31,14 @@ exec(compile(take(size), "pytest-bottle", "exec"))
 """
 """Reads the server from stdin: as an argument it would fill every process list in the guest."""
 
-_FIRST_PROCESS: Final = """\
+WRITE_HOSTS: Final = """\
+[ -s /etc/hosts ] || echo "127.0.0.1 localhost
+::1 localhost ip6-localhost ip6-loopback" >/etc/hosts
+"""
+"""Names the loopback: the engine leaves an empty file where it does not manage the network."""
+
+_FIRST_PROCESS: Final = f"""\
+if [ -w /etc/hosts ]; then {WRITE_HOSTS} fi
 command -v python3 >/dev/null 2>&1 && exec python3 -IS -c "$1" "$3"
 echo "pytest-bottle: no python3"
 exec 3<&0 </dev/null

@@ -6,12 +6,10 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
 
-from pytest_bottle.backends.docker.engine import NOT_FOUND
 from pytest_bottle.backends.docker.engine import EngineError
 from pytest_bottle.backends.docker.engine import translated
 from pytest_bottle.errors import ImageError
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterable
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pytest_bottle.backends.docker.engine import Engine
     from pytest_bottle.plan import ImagePlan
@@ -53,13 +52,9 @@ def find_image(engine: Engine, reference: str, name: str) -> BaseImage | None:
     Raises:
         EngineError
     """
-    try:
-        with translated():
-            found: Mapping[str, Any] = engine.api.inspect_image(reference)
-    except EngineError as problem:
-        if problem.status == NOT_FOUND:
-            return None
-        raise
+    found = engine.inspect_image(reference)
+    if found is None:
+        return None
     config = found.get("Config") or {}
     pairs = (entry.partition("=") for entry in config.get("Env") or ())
     return BaseImage(
@@ -107,11 +102,7 @@ def _pull(engine: Engine, reference: str, report: Callable[[str], None]) -> None
     report(f"pulling {full}")
     try:
         with translated():
-            for line in engine.api.pull(full, stream=True, decode=True):
-                if "error" in line:
-                    raise EngineError(str(line["error"]))
-                if "progress" not in line and "status" in line:
-                    report(f"{line.get('id', full)}: {line['status']}")
+            _follow_pull(full, engine.api.pull(full, stream=True, decode=True), report)
     except EngineError as problem:
         raise ImageError(
             reference,
@@ -120,6 +111,16 @@ def _pull(engine: Engine, reference: str, report: Callable[[str], None]) -> None
             remedy="Check the name, `docker login` to its registry, or set the image "
             f"(`image = ...` in the manifest, or {IMAGE_VARIABLE}) to one that the engine has.",
         ) from problem
+
+
+def _follow_pull(
+    reference: str, lines: Iterable[Mapping[str, Any]], report: Callable[[str], None]
+) -> None:
+    for line in lines:
+        if "error" in line:
+            raise EngineError(str(line["error"]))
+        if "progress" not in line and "status" in line:
+            report(f"{line.get('id', reference)}: {line['status']}")
 
 
 def _built(
@@ -197,7 +198,7 @@ def context_digest(dockerfile: Path, build_args: tuple[tuple[str, str], ...]) ->
     for relative in sorted(exclude_paths(str(root), patterns, dockerfile=dockerfile.name)):
         path = root / relative
         if path.is_symlink():
-            content = os.readlink(path).encode()
+            content = str(path.readlink()).encode()
         elif path.is_file():
             content = hashlib.sha256(path.read_bytes()).digest()
         else:

@@ -84,7 +84,7 @@ def hostile_archives(canary: Path) -> Iterator[tuple[str, bytes]]:
         }
     )
     yield "something-else", _tar(_directory("other"), _file("other/planted"))
-    yield "truncated", _tar(_loot(), _file("loot/file"))[:1100]
+    yield "cut-short", _tar(_loot(), _claiming("loot/file", 5000))[:2000]
     yield "compressed", gzip.compress(_tar(_loot()))
     yield "no-archive", b"this is no archive\n" * 1000
     yield "nothing", b""

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import UnsafePathError
+from pytest_bottle.testing.conformance.files import AWKWARD_NAMES
 from pytest_bottle.testing.conformance.subject import Subject
 
 if TYPE_CHECKING:
@@ -141,10 +142,19 @@ class CopyChecks(Subject):
         self, subject: Bottle, place: str, tmp_path: Path
     ) -> None:
         """No tool reads anything into it."""
-        for name in ("-rf", "--checkpoint-action=exec=sh", "*", "it's\n", "@list", "a\\tb"):
-            subject.write_file(f"{place}/{name}", name)
-            assert subject.copy_out(f"{place}/{name}", tmp_path / "out").read_text() == name
-            (tmp_path / "out").rename(tmp_path / f"out{len(name)}")
+        for number, name in enumerate(AWKWARD_NAMES.values()):
+            subject.write_file(f"{place}/{name}", name.encode(errors="surrogateescape"))
+            out = subject.copy_out(f"{place}/{name}", tmp_path / str(number))
+            assert os.fsdecode(out.read_bytes()) == name
+
+    def test_an_awkward_directory_goes_in_and_comes_out(
+        self, subject: Bottle, place: str, tree: Path, tmp_path: Path
+    ) -> None:
+        """Also where it is the directory above."""
+        for number, name in enumerate(AWKWARD_NAMES.values()):
+            subject.copy_in(tree / "a dir" / "deep", f"{place}/{name}/{name}")
+            out = subject.copy_out(f"{place}/{name}/{name}", tmp_path / str(number))
+            assert (out / "naïve 🚀").read_text() == "unicode"
 
     def test_nothing_there_to_copy_out(
         self, subject: Bottle, place: str, tmp_path: Path

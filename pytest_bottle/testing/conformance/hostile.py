@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_bottle import process
 from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import UnsafePathError
 from pytest_bottle.testing.conformance.archives import CONTENT
@@ -179,9 +180,14 @@ class HostileGuestChecks(Subject):
         """Whoever controls the guest controls its tar: every such answer is refused."""
         bottle = impostor.answers(dict(hostile_archives(canary))[name])
         before = described(canary.parent.parent)
+        destination = canary.parent.parent / "in" / "loot"
         start = time.monotonic()
-        with pytest.raises((UnsafePathError, OutputLimitError)):
-            bottle.copy_out("loot", canary.parent.parent / "in" / "loot")
+        try:
+            with pytest.raises((UnsafePathError, OutputLimitError)):
+                bottle.copy_out("loot", destination)
+        finally:
+            # Nothing of Python removes a tree that is too deep, should one have come out.
+            process.run(["rm", "-rf", str(destination)], timeout=60)
         assert time.monotonic() - start < PATIENCE
         assert described(canary.parent.parent) == before
 

@@ -60,6 +60,7 @@ class InputChecks(Subject):
         assert time.monotonic() - start < 20
 
     def test_a_shell_reads_its_script_from_it(self, subject: Bottle) -> None:
-        """The input is the command's alone: what reads after it reads on."""
-        script = "read -r line\nthe data\necho \"got $line\"\n"
-        assert subject.exec(["sh"], input=script).stdout == "got the data\n"
+        """Line by line, as from a file."""
+        script = "word=there\necho \"hello $word\"\nexit 5\necho never\n"
+        result = subject.exec(["sh"], input=script)
+        assert (result.returncode, result.stdout) == (5, "hello there\n")

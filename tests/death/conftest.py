@@ -1,0 +1,144 @@
+"""Inner pytest runs, which tests of this directory start, kill, and look for remains of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import pytest_bottle
+from tests.death.remains import Scene
+from tests.death.remains import branded
+from tests.death.remains import eventually
+from tests.death.remains import put_on
+
+INNER = Path(__file__).parent / "inner"
+
+LONGEST_START = 30.0
+"""Seconds from the start of an inner run to the point where it stops."""
+
+
+class InnerRun:
+    """One inner pytest run."""
+
+    def __init__(self, scene: Scene, directory: Path, process: subprocess.Popen[str]) -> None:
+        self._scene = scene
+        self._directory = directory
+        self.process = process
+
+    @property
+    def marker(self) -> Path:
+        """The file that a process of the run makes where it stops."""
+        return self._directory / "marker"
+
+    def paused(self) -> int:
+        """Wait until a process of the run has stopped, and return its pid."""
+        arrived = eventually(
+            lambda: self.marker.exists() or self.process.poll() is not None, LONGEST_START
+        )
+        assert arrived, "the run never came to the point"
+        assert self.marker.exists(), self.finish()
+        self._scene.meet_runs()
+        return int(self.marker.read_text() or 0)
+
+    def finish(self, seconds: float = 60.0) -> str:
+        """Wait for the run's end and return what it wrote."""
+        output, _ = self.process.communicate(timeout=seconds)
+        return output
+
+
+StartRun = Callable[..., InnerRun]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """An own state directory, with a path short enough for sockets, and what is found there."""
+    directory = Path(tempfile.mkdtemp(prefix="bd-", dir="/tmp"))
+    directory.chmod(0o711)  # Sandboxes of root's run bwrap from there as somebody else.
+    temporary = directory / "tmp"
+    temporary.mkdir()
+    scene = Scene(directory / "state", temporary)
+    yield scene
+    if scene.engine is not None:
+        scene.engine.close()
+    for pid in branded(scene.brand):
+        psutil.Process(pid).kill()
+    eventually(lambda: not branded(scene.brand))
+    for group in scene.control_groups():
+        eventually(lambda group=group: _removed(group), 2)
+    shutil.rmtree(directory)
+
+
+def _removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def start_run(scene: Scene, tmp_path: Path) -> StartRun:
+    """Start an inner run of a suite of `inner/`, stopping where it is told to."""
+
+    def start(
+        suite: str,
+        *options: str,
+        backend: str = "bubblewrap",
+        phase: str = "",
+        engine: str | None = None,
+        **environment: str,
+    ) -> InnerRun:
+        directory = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
+        directory.mkdir()
+        (directory / "pytest.ini").touch()
+        for file in INNER.glob("*.py"):
+            shutil.copy(file, directory)
+        if backend == "docker" and scene.engine is None:
+            docker: Any = pytest.importorskip("docker")
+            object.__setattr__(scene, "engine", docker.from_env().api)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "pytest", "-p", "pausing", "-p", "no:cacheprovider"),
+                *(f"--basetemp={directory / 'basetemp'}", f"--bottle-backend={backend}"),
+                *options,
+                suite,
+            ],
+            cwd=directory,
+            env={
+                **os.environ,
+                "BOTTLE_STATE_DIR": str(scene.root),
+                "TMPDIR": str(scene.temporary),
+                "PYTHONPATH": f"{directory}:{Path(pytest_bottle.__file__).parents[1]}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "DEATH_BACKEND": backend,
+                "DEATH_PHASE": phase,
+                "DEATH_MARKER": str(directory / "marker"),
+                **environment,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: put_on(scene.brand),  # noqa: PLW1509
+        )
+        return InnerRun(scene, directory, process)
+
+    return start
+
+
+def kill(pid: int) -> None:
+    """Kill a process at once, as the kernel does when memory runs out."""
+    os.kill(pid, signal.SIGKILL)

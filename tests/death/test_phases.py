@@ -1,0 +1,39 @@
+"""Whoever is killed, and wherever a bottle is on its way: nothing of it remains."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.death.conftest import kill
+from tests.death.remains import GONE_WITHIN
+from tests.death.remains import eventually
+
+PHASES = ("prepare", "launch", "launched", "provision", "test", "teardown", "stopped")
+SANDBOXED = {"launched", "provision", "test", "teardown"}
+"""The phases in which there is a sandbox."""
+
+BACKENDS = (
+    "bubblewrap",
+    pytest.param("docker", marks=pytest.mark.bottle_requires("docker")),
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("victim", ["worker", "controller", "alone"])
+def test_nothing_remains_of_the_killed(scene, start_run, backend, phase, victim):
+    options = ["-n", "2"] if victim != "alone" else ["-p", "no:xdist"]
+    run = start_run("suite.py", *options, backend=backend, phase=phase)
+    stopped = run.paused()
+    sandboxes = scene.containers() if backend == "docker" else scene.processes("bwrap")
+    assert bool(sandboxes) or phase not in SANDBOXED
+
+    kill(stopped if victim == "worker" else run.process.pid)
+    killed = time.monotonic()
+    if victim == "worker":
+        assert "3 passed" in run.finish()
+
+    gone = eventually(lambda: not scene.remains(), killed + GONE_WITHIN - time.monotonic())
+    assert gone, scene.remains()
