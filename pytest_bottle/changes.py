@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import io
+import posixpath
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ _TOTAL_TEXT_LIMIT: Final = 8 * 1024 * 1024
 
 _TOTAL_LIMIT: Final = 512 * 1024 * 1024
 """Bytes of all files together. An archive can claim far more than it is long (a sparse file)."""
+
+_PAIRS_LIMIT: Final = 50_000_000
+"""Old lines times new lines, of all files together, that are compared: seconds at the worst."""
 
 Kind = Literal["added", "modified", "deleted"]
 
@@ -71,15 +75,9 @@ def snapshot(archive: bytes) -> Snapshot:
             )
         states[name] = _state(tar, member, states, room)
         room -= len(states[name].text or "")
-    parents = {parent for name in [*states, *directories] for parent in _parents(name)}
+    parents = {posixpath.dirname(name) for name in [*states, *directories]}
     states |= {f"{name}/": FileState("directory", None) for name in directories - parents}
     return states
-
-
-def _parents(name: str) -> Iterator[str]:
-    while "/" in name:
-        name = name.rpartition("/")[0]
-        yield name
 
 
 def _state(
@@ -168,17 +166,26 @@ class Diff:
         return "".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
+        left = _PAIRS_LIMIT
         for change in self.changes:
             before, after = self.before.get(change.path), self.after.get(change.path)
             old = "" if before is None else before.text
             new = "" if after is None else after.text
-            if old is None or new is None or old == new:
+            old_lines, new_lines = _split(old or ""), _split(new or "")
+            pairs = len(old_lines) * len(new_lines)
+            if old is None or new is None or old == new or pairs > left:
                 yield f"{change.kind}: {change.path}\n"
                 continue
+            left -= pairs
             for line in difflib.unified_diff(
-                old.splitlines(keepends=True),
-                new.splitlines(keepends=True),
+                old_lines,
+                new_lines,
                 "/dev/null" if before is None else f"a/{change.path}",
                 "/dev/null" if after is None else f"b/{change.path}",
             ):
                 yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+
+
+def _split(text: str) -> list[str]:
+    """Return the lines, which end at line feeds alone; `splitlines` knows further ends."""
+    return io.StringIO(text, newline="\n").readlines()

@@ -103,4 +103,4 @@ class CommandLog:
 
     def _tail(self, data: bytes) -> str:
         # Redacted before it is cut, so that half a secret is not left over.
-        return self._redact(data[-4 * TAIL :].decode(errors="replace"))[-TAIL:]
+        return self._redact(data.decode(errors="replace"))[-TAIL:]

@@ -124,6 +124,18 @@ class Engine:
             arguments["backend"] = backend
         return spec_from_arguments(node.nodeid, **arguments)
 
+    def backend_for(self, node: pytest.Item) -> str:
+        """Return the backend of a test that no matrix gives one.
+
+        Raises:
+            MarkerError: its marker lists several.
+            CapabilityError: the choice is the plugin's, and no backend opens here.
+        """
+        if listed_backends(node, bottle_arguments(node)):
+            problem = "backend= can list several in the marker of a test, not of one parameter."
+            raise MarkerError(problem, node=node.nodeid, remedy="Mark the function.")
+        return self.lifecycle.choose_backend(self.spec_for(node), self.manifest_for(node.path))
+
     def check(self, node: pytest.Item) -> None:
         """Check a test's markers as far as that starts nothing.
 
@@ -149,8 +161,6 @@ class Engine:
         """
         arguments = bottle_arguments(node)
         listed = listed_backends(node, arguments)
-        if listed is None and arguments.get("backend") == ALL:
-            listed = (ALL,)
         if listed is None and arguments.get("backend") is None:
             names = self._options["backend"]
             listed = names if len(names) > 1 or ALL in names else ()

@@ -130,11 +130,7 @@ def bottle_backend(request: pytest.FixtureRequest, _bottle_matrix: str | None) -
     """The name of the backend that this test's bottle runs on."""
     session: BottleSession = request.config.stash[SESSION_KEY]
     chosen: str | None = getattr(request, "param", _bottle_matrix)
-    if chosen is not None:
-        return chosen
-    return session.lifecycle.choose_backend(
-        session.engine.spec_for(request.node), session.engine.manifest_for(request.node.path)
-    )
+    return session.engine.backend_for(request.node) if chosen is None else chosen
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ from pytest_bottle.unpack import unpack
 TREE_LIMIT: Final = 512 * 1024 * 1024
 """Bytes of a directory that may be copied out at once."""
 
+_HEADERS_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes that an archive may have besides what is in its files."""
+
 Execute = Callable[[tuple[str, ...], bytes | None, int], ExecResult]
 """Runs a command with an input and an output limit in bytes."""
 
@@ -66,17 +69,21 @@ for name in * .[!.]* ..?*; do
 done
 """
 _PUT: Final = f"""
+[ ! -e "$1" ] || [ -d "$1" ] || exit {_NO_DIRECTORY}
 mkdir -p -- "$1" || exit 1
 [ -w "$1" ] || exit {_FORBIDDEN}
 cd -- "$1" || exit 1
-exec tar -xpof -
+[ -z "$2" ] || [ ! -d "$2" ] || exit {_DIRECTORY}
+[ -z "$3" ] || exec tar -xpof -
 """
 _TAKE: Final = f"""
 [ -e "$1/$2" ] || [ -L "$1/$2" ] || exit {_MISSING}
 [ -r "$1/$2" ] || [ -L "$1/$2" ] || exit {_FORBIDDEN}
 cd -- "$1" || exit 1
 # GNU tar reads escapes in the names it is given; other tars have no such option, and no need.
-case "$2" in *\\\\*) tar --no-unquote --version >/dev/null 2>&1 && set -- "$1" "$2" --no-unquote ;; esac
+case "$2" in *\\\\*)
+    tar --no-unquote --version >/dev/null 2>&1 && set -- "$1" "$2" --no-unquote ;;
+esac
 exec tar -c $3 -f - "./$2"
 """
 
@@ -106,12 +113,18 @@ class GuestFiles:
         return posixpath.join(self._workdir, path)
 
     def _run(
-        self, script: str, path: str, *more: str, data: bytes | None = None, limit: int = FILE_LIMIT
+        self,
+        script: str,
+        path: str,
+        *more: str,
+        data: bytes | None = None,
+        limit: int = FILE_LIMIT,
+        overhead: int = 0,
     ) -> bytes:
         """Run a script with a path as its first argument, and turn its refusals into errors."""
         argv = ("/bin/sh", "-c", script, "sh", path, *more)
         try:
-            result = self._execute(argv, data, limit)
+            result = self._execute(argv, data, limit + overhead)
         except OutputLimitError as problem:
             raise OutputLimitError(path, limit=limit, remedy="Pass limit= for more.") from problem
         if result.returncode in _ERRNO:
@@ -153,14 +166,15 @@ class GuestFiles:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
         full = self.absolute(path)
         if full.endswith("/"):
-            full += source.resolve().name
+            full += Path(os.path.abspath(source)).name  # noqa: PTH100 - not what a link leads to
         full = posixpath.normpath(full)
-        parent, name = posixpath.split(full)
         if source.is_dir():
-            archive = pack([PutTree(path=f"/{name}", source=source)])
+            directory, name = full, ""
+            archive = pack([PutTree(path="/", source=source)])
         else:
+            directory, name = posixpath.split(full)
             archive = pack([PutFile(path=f"/{name}", source=source)])
-        self._run(_PUT, parent, data=archive)
+        self._run(_PUT, directory, f"./{name}" if name else "", "x" * bool(archive), data=archive)
 
     def take(self, path: str, destination: Path, *, limit: int) -> Path:
         """Copy a guest file or directory out; see `Bottle.copy_out`."""
@@ -172,7 +186,7 @@ class GuestFiles:
             destination /= name
         if os.path.lexists(destination):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(destination))
-        archive = self._run(_TAKE, parent, name, limit=limit)
+        archive = self._run(_TAKE, parent, name, limit=limit, overhead=_HEADERS_LIMIT)
         destination.parent.mkdir(parents=True, exist_ok=True)
         # Beside the destination, so that it appears whole or not at all.
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".bottle-") as directory:
@@ -186,7 +200,8 @@ class GuestFiles:
 
 def _guess_errno(words: str) -> int:
     """Return the error that a guest's tool named in its own words."""
-    for code in (errno.EACCES, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.ENOENT):
+    codes = (errno.EACCES, errno.ENOTDIR, errno.EISDIR, errno.EROFS, errno.ENOSPC, errno.ENOENT)
+    for code in codes:
         if os.strerror(code).lower() in words.lower():
             return code
     return errno.EIO

@@ -7,6 +7,7 @@ from typing import Any
 from typing import Final
 
 from pytest_bottle.errors import MarkerError
+from pytest_bottle.options import ALL
 
 if TYPE_CHECKING:
     import pytest
@@ -44,12 +45,14 @@ def bottle_arguments(node: pytest.Item) -> dict[str, Any]:
 
 
 def listed_backends(node: pytest.Item, arguments: dict[str, Any]) -> tuple[str, ...] | None:
-    """Return the backends where a marker names several as a list; None where it does not.
+    """Return the backends where a marker names several, by a list or `all`; else None.
 
     Raises:
         MarkerError: the list is empty, or has something else in it.
     """
     named = arguments.get("backend")
+    if named == ALL:
+        return (ALL,)
     if not isinstance(named, list | tuple):
         return None
     if named and all(isinstance(name, str) and name for name in named):

@@ -88,9 +88,10 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist may be abs
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:  # noqa: ANN401, ARG001
-    """Collect what a worker kept, and what it could not remove."""
+    """Collect whether a worker used bottles, what it kept, and what it could not remove."""
     output = getattr(node, "workeroutput", {})
     session = node.config.stash[SESSION_KEY]
+    session.workers_started |= output.get("bottle_started", False)
     session.kept += output.get("bottle_kept", [])
     session.problems += output.get("bottle_problems", [])
 
@@ -103,6 +104,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         raise pytest.UsageError(str(problem)) from None
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Check a test's markers, and run it on each backend of the matrix."""
     session = metafunc.config.stash[SESSION_KEY]
@@ -165,8 +167,11 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Describe a failed test's bottles while they still stand."""
+    only_words = reporting.trim_traceback(item, call)
     report = yield
     session = item.config.stash[SESSION_KEY]
+    if call.excinfo is not None and only_words:
+        report.longrepr = call.excinfo.getrepr(style="value", chain=False)
     if call.excinfo is not None and reporting.is_infra(call.excinfo.value):
         reporting.mark_infra(item, report)
     if report.failed and session.current is not None:
@@ -190,8 +195,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workeroutput = getattr(session.config, "workeroutput", None)
     if workeroutput is None and not session.config.option.collectonly:
         state.missing = gates.missing_requirements(state)
+    started = state.started
     state.finish()
     if workeroutput is not None:
+        workeroutput["bottle_started"] = started
         workeroutput["bottle_kept"] = state.kept
         workeroutput["bottle_problems"] = state.problems
     unnoticed = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}

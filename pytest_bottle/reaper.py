@@ -91,13 +91,13 @@ def reap_run(
         remove: for what belongs to a backend.
         only_owner: leaves everything but the bottles that end with this process.
         kept: takes also what was kept for a person.
-        final: False leaves the journals as they are: an engine may still be about to create what
-            its dead client asked for, and the caller comes again.
+        final: False leaves bottles of which something may still come into being in the journals,
+            for the caller comes again.
     """
     report = Report()
     for entry in open_entries(directory, only_owner=only_owner, kept=kept):
         done = reap_entry(entry, remove, root=directory.parent.parent)
-        if final and not done.failed:
+        if not done.failed and (final or not _may_come(entry)):
             with suppress(FileNotFoundError):
                 settle(entry)
         report += done
@@ -224,6 +224,13 @@ def _sweep_run(directory: Path, remove: Remover, *, kept: bool) -> Report:
 def _remove_draft(draft: Path) -> Report:
     remove_tree(draft)
     return Report()
+
+
+def _may_come(entry: Entry) -> bool:
+    return any(
+        resource.late and resource.kind not in {"process", "directory"}
+        for resource in entry.resources
+    )
 
 
 def _order(resource: Resource) -> int:

@@ -30,7 +30,7 @@ def redactor(
         if value := values.get(name):
             raw = value.encode(errors="surrogateescape")
             encoded = base64.b64encode(raw).decode().rstrip("=")
-            for form in (value, raw.hex(), encoded, quote(value, safe="")):
+            for form in (value, raw.hex(), encoded, quote(raw, safe="")):
                 forms[form] = f"[secret {name}]"
     # Longest first: one secret may hold another.
     ordered = sorted(forms.items(), key=lambda item: -len(item[0]))

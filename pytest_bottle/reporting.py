@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Final
+
+from _pytest._code.code import filter_traceback
 
 from pytest_bottle.errors import BottleError
 from pytest_bottle.errors import InfraError
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pytest
+    from _pytest._code.code import TracebackEntry
     from _pytest.terminal import TerminalReporter
 
     from pytest_bottle.command_log import CommandRecord
     from pytest_bottle.session import BottleSession
     from pytest_bottle.session import Use
+
+_PACKAGE: Final = Path(__file__).parent
 
 INFRA: Final = "infra error"
 """The outcome of a test whose sandbox or engine failed under it."""
@@ -53,6 +59,28 @@ def is_infra(problem: BaseException | None) -> bool:
         seen.add(id(problem))
         problem = problem.__cause__
     return False
+
+
+def trim_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> bool:
+    """Leave the plugin's own frames out of an error's traceback: the author's frames are enough.
+
+    Returns:
+        Whether none of the author's is in it, so that the error's own words are enough.
+    """
+    excinfo = call.excinfo
+    if excinfo is None or item.config.option.fulltrace:
+        return False
+    if not isinstance(excinfo.value, BottleError | OSError) or not _is_own(excinfo.traceback[-1]):
+        return False
+    others = excinfo.traceback.filter(lambda entry: not _is_own(entry))
+    if not any(filter_traceback(entry) for entry in others):
+        return True
+    excinfo.traceback = others
+    return False
+
+
+def _is_own(entry: TracebackEntry) -> bool:
+    return Path(entry.path).is_relative_to(_PACKAGE)
 
 
 def mark_infra(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -88,7 +88,14 @@ class BottleSession:
         """Capabilities that are required and missing."""
         self.kept: list[str] = []
         """Bottles that were left running, with how to enter them."""
+        self.workers_started = False
+        """Whether a worker of this process asked for a bottle or a capability."""
         self._engine: Engine | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether this process asked for a bottle or a capability, and has not finished."""
+        return self._engine is not None
 
     @property
     def engine(self) -> Engine:
@@ -153,7 +160,9 @@ class BottleSession:
 
         Idempotent.
         """
-        engine, self._engine = self._engine, None
+        # A run is ended by its controller, also where only its workers had something to do.
+        engine = self.engine if self.workers_started else self._engine
+        self._engine, self.workers_started = None, False
         if engine is None:
             return
         steps = [engine.lifecycle.close]

@@ -7,6 +7,7 @@ is torn, of something that it had not created yet.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -86,8 +87,7 @@ class Journal:
             OSError: it could not be written; do not create them.
         """
         described = [
-            {"kind": resource.kind, "id": resource.id, "data": dict(resource.data)}
-            for resource in resources
+            {**dataclasses.asdict(resource), "data": dict(resource.data)} for resource in resources
         ]
         self._append({"add": bottle, "resources": described, "scope_owner": scope_owner})
 
@@ -184,7 +184,7 @@ class _Draft:
         if record["scope_owner"] == "run":
             self.scope_owner = "run"
         for described in record["resources"]:
-            resource = Resource(kind=described["kind"], id=described["id"], data=described["data"])
+            resource = Resource(**described)
             if resource not in self.resources:
                 self.resources.append(resource)
 

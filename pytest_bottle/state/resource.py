@@ -24,3 +24,6 @@ class Resource:
     id: str
     data: Mapping[str, Any] = field(default_factory=dict)
     """JSON values only."""
+    late: bool = True
+    """Whether it may still come into being after the death of the process that asked for it, as
+    what an engine makes may; the reaper then looks for it more than once."""

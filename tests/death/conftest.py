@@ -31,7 +31,7 @@ LONGEST_START = 30.0
 class InnerRun:
     """One inner pytest run."""
 
-    def __init__(self, scene: Scene, directory: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(self, scene: Scene, directory: Path, process: subprocess.Popen[bytes]) -> None:
         self._scene = scene
         self._directory = directory
         self.process = process
@@ -53,8 +53,8 @@ class InnerRun:
 
     def finish(self, seconds: float = 60.0) -> str:
         """Wait for the run's end and return what it wrote."""
-        output, _ = self.process.communicate(timeout=seconds)
-        return output
+        self.process.wait(seconds)
+        return (self._directory / "output").read_text()
 
 
 StartRun = Callable[..., InnerRun]
@@ -90,15 +90,15 @@ def _removed(group: Path) -> bool:
 
 
 @pytest.fixture
-def start_run(scene: Scene, tmp_path: Path) -> StartRun:
+def start_run(scene: Scene, tmp_path: Path) -> Iterator[StartRun]:
     """Start an inner run of a suite of `inner/`, stopping where it is told to."""
+    started: list[subprocess.Popen[bytes]] = []
 
     def start(
         suite: str,
         *options: str,
         backend: str = "bubblewrap",
         phase: str = "",
-        engine: str | None = None,
         **environment: str,
     ) -> InnerRun:
         directory = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
@@ -109,6 +109,7 @@ def start_run(scene: Scene, tmp_path: Path) -> StartRun:
         if backend == "docker" and scene.engine is None:
             docker: Any = pytest.importorskip("docker")
             object.__setattr__(scene, "engine", docker.from_env().api)
+        output = (directory / "output").open("w")
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pytest", "-p", "pausing", "-p", "no:cacheprovider"),
@@ -129,14 +130,18 @@ def start_run(scene: Scene, tmp_path: Path) -> StartRun:
                 **environment,
             },
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=output,
+            stderr=output,
             preexec_fn=lambda: put_on(scene.brand),  # noqa: PLW1509
         )
+        output.close()
+        started.append(process)
         return InnerRun(scene, directory, process)
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 def kill(pid: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import resource
 import sys
 import time
@@ -40,13 +41,14 @@ def put_on(brand: int) -> None:
 
 
 def branded(brand: int) -> list[int]:
-    """Return the living processes that have a brand."""
+    """Return the living processes that have a brand; a zombie is dead."""
     pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            for line in (entry / "limits").read_text().splitlines():
-                if line.startswith("Max msgqueue size") and line.split()[3] == str(brand):
-                    pids.append(int(entry.name))
+            limit = re.search(r"^Max msgqueue size +(\d+)", (entry / "limits").read_text(), re.M)
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if limit is not None and int(limit[1]) == brand and state not in "ZX":
+                pids.append(int(entry.name))
     return pids
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -33,7 +34,8 @@ def test_nothing_remains_of_the_killed(scene, start_run, backend, phase, victim)
     kill(stopped if victim == "worker" else run.process.pid)
     killed = time.monotonic()
     if victim == "worker":
-        assert "3 passed" in run.finish()
+        # xdist starts another worker; a test that was torn down already had passed before.
+        assert re.search(r"1 failed, [34] passed", run.finish())
 
     gone = eventually(lambda: not scene.remains(), killed + GONE_WITHIN - time.monotonic())
     assert gone, scene.remains()

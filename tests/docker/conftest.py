@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from pytest_bottle.backends.base import ExecRequest
 from pytest_bottle.backends.base import ExecResult
 from pytest_bottle.backends.docker.backend import DockerBackend
-from pytest_bottle.backends.docker.sandbox import DockerSandbox
 from pytest_bottle.plan import BottlePlan
 from pytest_bottle.plan import ImagePlan
 from pytest_bottle.plan import Limits
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_bottle.backends.docker.sandbox import DockerSandbox
+    from pathlib import Path
+    from collections.abc import Iterator
 
 IMAGE = os.environ.get("BOTTLE_DOCKER_TEST_IMAGE", "pytest-bottle-test:py")
 """A Debian or Ubuntu with Python."""
@@ -51,6 +54,12 @@ def sh(sandbox: DockerSandbox, script: str, **changes) -> ExecResult:
     return run(sandbox, "sh", "-c", script, **changes)
 
 
+def processes(sandbox: DockerSandbox) -> list[str]:
+    """Command lines in the guest; images may have neither ps nor pgrep."""
+    script = 'for file in /proc/[0-9]*/cmdline; do tr "\\0" " " <$file; echo; done'
+    return [line.strip() for line in sh(sandbox, script).stdout.splitlines()]
+
+
 @pytest.fixture(scope="session")
 def backend() -> Iterator[DockerBackend]:
     backend = DockerBackend()
@@ -65,6 +74,8 @@ def backend() -> Iterator[DockerBackend]:
 @pytest.fixture(scope="session")
 def bare_image(tmp_path_factory: pytest.TempPathFactory) -> ImagePlan:
     """An image without Python."""
+    if named := os.environ.get("BOTTLE_DOCKER_TEST_BARE_IMAGE"):
+        return ImagePlan(reference=named)
     dockerfile = tmp_path_factory.mktemp("bare") / "Dockerfile"
     dockerfile.write_text(WITHOUT_PYTHON)
     return ImagePlan(dockerfile=dockerfile, build_args=(("BASE", IMAGE),))

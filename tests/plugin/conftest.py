@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_bottle.state.directory import STATE_VARIABLE
+from pytest_bottle.state.owner import Owner
 from tests.death.remains import GONE_WITHIN
 from tests.death.remains import branded
 from tests.death.remains import command_line
@@ -24,8 +25,11 @@ from tests.death.remains import eventually
 from tests.death.remains import put_on
 from tests.death.remains import unused_brand
 
-INNER_OPTIONS = ("-p", "no:cacheprovider", "-p", "no:randomly")
-"""Of every inner run: its order is the one that is written down."""
+COMPANY = ("asyncio", "html", "metadata", "pytest_cov", "randomly", "repeat", "rerunfailures")
+"""Other plugins, by the names of their entry points; `-p NAME` lets one in again."""
+
+INNER_OPTIONS = ("-p", "no:cacheprovider", *(f"-pno:{name}" for name in (*COMPANY, "timeout")))
+"""Of every inner run, which is quicker alone, and in the order that is written down."""
 
 LONGEST_RUN = 60.0
 """Seconds."""
@@ -55,13 +59,18 @@ class State:
         return [
             *(f"process {pid}: {line[:150]}" for pid, line in lines.items() if line),
             *(f"file {path}" for path in self.root.glob("runs/*")),
-            *(f"slot {path}" for path in self.root.glob("slots/*/*") if path.name != "lock"),
+            *(f"slot {path}" for path in self.root.glob("slots/*/*,*") if _is_taken(path.name)),
         ]
 
     def assert_empty(self) -> None:
         """Fail where something of the test's runs is still there when it has to be gone."""
         eventually(lambda: not self.remains(), GONE_WITHIN)
         assert not self.remains()
+
+
+def _is_taken(slot: str) -> bool:
+    """A slot of a process that has ended is free: the next who waits removes it."""
+    return Owner.decode(slot.split(",")[3]).alive()
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +137,3 @@ def fake_backend(pytester: pytest.Pytester) -> Callable[..., None]:
 
     return add
 
-
-def outcomes(result: pytest.RunResult) -> dict[str, int]:
-    """Return the counts of the last line, with infra errors, which pytest does not know of."""
-    return pytest.RunResult.parse_summary_nouns(result.outlines)

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -51,7 +52,7 @@ def hard_link(name: str, target: str) -> Member:
     return member(name, tarfile.LNKTYPE, linkname=target)
 
 
-def archive(*entries: Member, form: int = tarfile.GNU_FORMAT) -> bytes:
+def archive(*entries: Member, form: Literal[0, 1, 2] = tarfile.GNU_FORMAT) -> bytes:
     """Return the entries as a tar, header by header: no library refuses what is hostile in them."""
     data = b"".join(
         info.tobuf(form) + content + bytes(-len(content) % tarfile.BLOCKSIZE)

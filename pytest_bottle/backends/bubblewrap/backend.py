@@ -74,7 +74,8 @@ class BubblewrapBackend:
         )
         try:
             bwrap = find_bwrap()
-            self.launch(plan).stop()
+            # Without control groups, as no journal would know of them if this process died now.
+            self._launch(plan, None).stop()
         except CapabilityError as problem:
             return Probe(ok=False, detail=problem.reason, fix=problem.fix)
         except LaunchError as problem:
@@ -98,14 +99,16 @@ class BubblewrapBackend:
         """Return the sandbox's control groups."""
         hierarchy = cgroup.find_hierarchy()
         paths = hierarchy.paths(plan.name) if hierarchy else []
-        return [Resource(kind=CGROUP_KIND, id=str(path)) for path in paths]
+        return [Resource(kind=CGROUP_KIND, id=str(path), late=False) for path in paths]
 
     def launch(self, plan: BottlePlan) -> BubblewrapSandbox:
         """Start the planned sandbox."""
+        return self._launch(plan, cgroup.find_hierarchy())
+
+    def _launch(self, plan: BottlePlan, hierarchy: cgroup.Hierarchy | None) -> BubblewrapSandbox:
         image = _image_directory(plan)
         account = _account(plan, image)
         uid = _unprivileged_uid(next(self._numbers)) if os.getuid() == 0 else None
-        hierarchy = cgroup.find_hierarchy()
         rlimits = _rlimits(plan.limits, hierarchy)
         env = _environment(plan, account)
         paths = hierarchy.paths(plan.name) if hierarchy else []
@@ -115,14 +118,12 @@ class BubblewrapBackend:
             undo.callback(cgroup.remove, paths)
             for fd in groups:
                 handed_over.callback(os.close, fd)
-            ours, theirs = socket.socketpair()
-            undo.callback(ours.close)
-            handed_over.callback(theirs.close)
             listeners = [handed_over.enter_context(_listen(plan))] if plan.shared else []
-            reply = self._broker.launch(
+            reply, connection = self._broker.launch(
                 self._request(plan, account, uid=uid, rlimits=rlimits, env=env, image=image),
-                [theirs.fileno(), *(one.fileno() for one in listeners), *groups],
+                [*(one.fileno() for one in listeners), *groups],
             )
+            undo.callback(connection.close)
             keeper = Keeper(
                 owner=_owner(reply["keeper"]),
                 init=reply["init"],
@@ -132,7 +133,7 @@ class BubblewrapBackend:
                 cgroups=tuple(str(path) for path in paths),
                 socket=str(_socket_path(plan)) if plan.shared else None,
             )
-            channel = Channel(SocketStream(ours), lost=keeper.lost_sentence)
+            channel = Channel(SocketStream(connection), lost=keeper.lost_sentence)
             undo.callback(channel.close)
             try:
                 facts = channel.wait_ready()
@@ -199,7 +200,7 @@ class BubblewrapBackend:
 
     def remove(self, resource: Resource) -> None:
         """Remove a control group."""
-        cgroup.kill_and_remove(Path(resource.id))
+        cgroup.remove([Path(resource.id)], kill=True)
 
     def orphans(self) -> Sequence[tuple[Resource, str]]:
         """Return nothing: a sandbox without a keeper is gone."""

@@ -35,17 +35,24 @@ READY_TIMEOUT: Final = 20.0
 """Seconds from bwrap's start until the guest's first process runs."""
 
 INIT_SCRIPT: Final = (
-    "echo ready; exec >/dev/null 2>&1 </dev/null; trap 'exec sleep 2147483' EXIT; "
+    "echo ready; read go || exit; exec >/dev/null 2>&1 </dev/null; trap 'exec sleep 2147483' EXIT; "
     "while :; do sleep 2147483 & wait; done"
 )
-"""The guest's first process. It reaps orphans while it waits, also after a guest has killed its
+"""The guest's first process. Where its keeper died before bwrap had tied it to it, which bwrap does
+last, nobody says go and it ends. It reaps orphans while it waits, also after a guest has killed its
 child. Where a full pids limit refuses it a new one, it turns into a sleep, which needs no fork."""
 
 
 def serve(control: socket.socket) -> None:
-    """Take launch requests until the worker has gone, then take every keeper down."""
+    """Take launch requests until the worker has gone; every keeper dies with this process."""
     keepers: set[int] = set()
+    broker = os.getpid()
+    # The socket alone would not tell: children of the worker may have inherited its other end.
+    worker = os.pidfd_open(os.getppid())
     while True:
+        ready, _, _ = select.select([control.fileno(), worker], [], [])
+        if worker in ready:
+            break
         request = receive(control)
         _reap(keepers)
         if request is None:
@@ -53,11 +60,11 @@ def serve(control: socket.socket) -> None:
         message, fds = request
         pid = os.fork()
         if pid == 0:
-            _keep(control, message, fds)
+            control.close()
+            _keep(broker, message, fds)
         keepers.add(pid)
         for fd in fds:
             os.close(fd)
-    # Each keeper sees its own channel's end. One that detached goes on.
 
 
 def _reap(keepers: set[int]) -> None:
@@ -66,18 +73,20 @@ def _reap(keepers: set[int]) -> None:
             keepers.discard(pid)
 
 
-def _keep(control: socket.socket, message: dict[str, Any], fds: list[int]) -> NoReturn:
+def _keep(broker: int, message: dict[str, Any], fds: list[int]) -> NoReturn:
     """Be the keeper of one sandbox; never returns."""
     code = 1
     try:
+        # The answer goes over the sandbox's own channel, which ends where the keeper is killed.
+        channel = socket.socket(fileno=os.dup(fds[0]))
         keeper = Keeper(message, fds)
         try:
-            init = keeper.launch()
+            init = keeper.launch(broker)
         except (OSError, LaunchFailureError) as problem:
-            send(control, {"error": str(problem)})
+            send(channel, {"error": str(problem)})
         else:
-            send(control, {"keeper": os.getpid(), "init": init})
-            control.close()
+            send(channel, {"keeper": os.getpid(), "init": init})
+            channel.close()
             keeper.serve()
             code = 0
     finally:
@@ -112,42 +121,46 @@ class Keeper:
         self._bwrap = 0
         self._init_pidfd = -1
 
-    def launch(self) -> int:
+    def launch(self, broker: int) -> int:
         """Bring the sandbox up and join it; return its first process's pid on the host."""
         os.setsid()
         if self._request["uid"] is not None:
             namespaces.become(self._request["uid"], self._request["gid"])
-        namespaces.die_with_parent(signal.SIGKILL)
+        namespaces.die_with_parent(broker)
+        keeper = os.getpid()
+        gate, go = os.pipe()
         info, info_write = os.pipe()
         out, out_write = os.pipe()
         err, err_write = os.pipe()
         self._bwrap = os.fork()
         if self._bwrap == 0:
-            self._become_bwrap(info_write, out_write, err_write)
-        for fd in (info_write, out_write, err_write):
+            self._become_bwrap(keeper, gate, info_write, out_write, err_write)
+        for fd in (gate, info_write, out_write, err_write):
             os.close(fd)
         if self._confinement.cgroup_fds:  # Meanwhile, as bwrap takes its time.
             self._zygote = Zygote(
                 self._confinement.cgroup_fds, self._request["workdir"], self._confinement.enter
             )
         self._wait_ready(out, err)
+        os.write(go, b"go\n")
         init = int(json.loads(os.read(info, 4096).decode())["child-pid"])
         self._init_pidfd = os.pidfd_open(init)
-        for fd in (info, out, err):
+        for fd in (go, info, out, err):
             os.close(fd)
         if self._zygote is not None:
             self._zygote.join(self._init_pidfd)
         namespaces.join(self._init_pidfd)
         # Joining a user namespace changes credentials, which clears both of these.
-        namespaces.die_with_parent(signal.SIGKILL)
+        namespaces.die_with_parent(broker)
         namespaces.hide()
         os.chdir("/")
         return init
 
-    def _become_bwrap(self, info: int, out: int, err: int) -> NoReturn:
+    def _become_bwrap(self, keeper: int, gate: int, info: int, out: int, err: int) -> NoReturn:
         try:
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 0)
+            # As bwrap itself does, but only when it has been at work for a while.
+            namespaces.die_with_parent(keeper)
+            os.dup2(gate, 0)
             os.dup2(out, 1)
             os.dup2(err, 2)
             files = [_memory_file(text.encode()) for text in self._request["files"]]
@@ -196,12 +209,13 @@ class Keeper:
             enter=self._move_and_enter,
             fork=self._fork,
             kill_here=False,
-            detached=lambda: namespaces.die_with_parent(0),
+            detached=namespaces.outlive_parent,
             left=lambda pid, _status: pid == self._bwrap,
         )
         server.connect(self._channel, self._channel)
         if self._listener is not None:
             server.listen(socket.socket(fileno=self._listener))
+        server.reap(None, 0)  # Of a death before this, the server was not told.
         try:
             server.serve()
         finally:

@@ -50,11 +50,12 @@ def find_hierarchy() -> Hierarchy | None:
     for candidate in (_version_2(), _version_1(own)):
         if candidate is None:
             continue
-        probe = f"probe-{os.getpid()}"
+        # One name for all processes: where one dies in between, the next removes it.
+        probes = candidate.paths("probe")
         try:
-            for path in candidate.paths(probe):
-                path.mkdir()
-            remove(candidate.paths(probe))
+            for path in probes:
+                path.mkdir(exist_ok=True)
+            remove(probes)
         except (OSError, TeardownError):
             continue
         return candidate
@@ -150,8 +151,12 @@ def _settings(version: int, controller: str, limits: Limits) -> list[tuple[str, 
     return []
 
 
-def remove(paths: list[Path]) -> None:
+def remove(paths: list[Path], *, kill: bool = False) -> None:
     """Remove groups whose processes have ended or are about to; absent ones are fine.
+
+    Args:
+        paths: Their directories.
+        kill: End the processes that are still in them.
 
     Raises:
         TeardownError: one is still in use after 5 seconds.
@@ -159,6 +164,8 @@ def remove(paths: list[Path]) -> None:
     deadline = time.monotonic() + _REMOVE_DEADLINE
     for path in paths:
         while True:
+            if kill:
+                _kill_members(path)
             try:
                 path.rmdir()
             except FileNotFoundError:
@@ -173,17 +180,11 @@ def remove(paths: list[Path]) -> None:
                 break
 
 
-def kill_and_remove(path: Path) -> None:
-    """Kill what still runs in a group whose keeper is dead, and remove it.
-
-    Raises:
-        TeardownError: it is still in use after 5 seconds.
-    """
+def _kill_members(path: Path) -> None:
     try:
         pids = [int(line) for line in (path / "cgroup.procs").read_text().split()]
     except OSError:
-        pids = []
+        return
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    remove([path])

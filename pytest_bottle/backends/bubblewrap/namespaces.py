@@ -7,6 +7,7 @@ after a process has joined a guest's mount namespace, a late look-up would read 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -83,9 +84,20 @@ def _check(result: int, call: str) -> None:
         raise OSError(code, f"{call}: {os.strerror(code)}")
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process a signal when its parent dies; 0 takes that back."""
-    _check(_prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies.
+
+    Raises:
+        ProcessLookupError: it has died already.
+    """
+    _check(_prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        raise ProcessLookupError(errno.ESRCH, "the parent process has died")
+
+
+def outlive_parent() -> None:
+    """Take back what `die_with_parent` asked for."""
+    _check(_prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
 
 
 def hide() -> None:

@@ -12,7 +12,6 @@ the kernel killed it for their memory, the keeper forks the command itself and m
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from typing import TYPE_CHECKING
 from typing import Any
@@ -44,11 +43,12 @@ class Zygote:
             workdir: The guest's working directory.
             enter: Drops, in a command, what a guest must not have.
         """
+        keeper = os.getpid()
         ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
             ours.close()
-            _serve(theirs, cgroup_fds, workdir, enter)
+            _serve(keeper, theirs, cgroup_fds, workdir, enter)
         theirs.close()
         self._control = ours
 
@@ -73,17 +73,21 @@ class Zygote:
 
 
 def _serve(
-    control: socket.socket, cgroup_fds: Sequence[int], workdir: str, enter: Callable[[], None]
+    keeper: int,
+    control: socket.socket,
+    cgroup_fds: Sequence[int],
+    workdir: str,
+    enter: Callable[[], None],
 ) -> NoReturn:
     try:
-        namespaces.die_with_parent(signal.SIGKILL)
+        namespaces.die_with_parent(keeper)
         for fd in cgroup_fds:
             os.write(fd, b"0")
         first = receive(control)
         if first is None:
             os._exit(0)
         namespaces.join(first[1][0])
-        namespaces.die_with_parent(signal.SIGKILL)
+        namespaces.die_with_parent(keeper)
         namespaces.hide()
         while (received := receive(control)) is not None:
             request, fds = received

@@ -113,6 +113,9 @@ class Channel:
             number = self._number
             self._pending[number] = pending
         try:
+            # The reader ends only those commands that were pending when the stream ended.
+            if self._ended.is_set():
+                raise self._lost_error()
             self._spawn(number, request)
             return self._finish(number, pending, request, start)
         except SandboxLostError:

@@ -34,6 +34,9 @@ CHUNK = 256 * 1024
 HIGH_WATER = 4 * CHUNK
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+RESET_SIGNALS = (*IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGXFSZ)  # Python ignores the last.
+
 SPAWN, STDIN, STDIN_END, KILL, DETACH, QUIT = b"X", b"I", b"E", b"K", b"D", b"Q"
 HELLO, STDOUT, STDERR, FAILED, DONE = b"H", b"O", b"R", b"F", b"Z"
 
@@ -112,7 +115,7 @@ class Server:
         os.set_blocking(wakeup_write, False)
         signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        for number in IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         self.selector.register(self.wakeup, selectors.EVENT_READ, (self.reap, None))
 
@@ -474,9 +477,8 @@ def become_command(
             os.dup2(stream, target)
         os.write(report, f"{os.getpid()}\n".encode())
         enter()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        for number in RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.umask(0o022)
         stage = "workdir"
         os.chdir(workdir)

@@ -23,6 +23,18 @@ _READ_SIZE: Final = 256 * 1024
 _TAIL: Final = 4096
 
 
+def _read_ahead(connection: Any, plain_socket: Any) -> bytes:  # noqa: ANN401
+    """Return what the HTTP client read beyond the response's head: the SDK drops it.
+
+    That is an engine's quick refusal; a command of ours writes nothing before it has read.
+    """
+    plain_socket.settimeout(0)
+    # A paramiko channel has no such buffer; an empty one tries the socket, which has nothing yet.
+    with contextlib.suppress(OSError, AttributeError):
+        return bytes(connection._response.raw._fp.fp.peek())  # noqa: SLF001
+    return b""
+
+
 class AttachedStream:
     """A hijacked connection; one reader and one writer at a time.
 
@@ -41,7 +53,7 @@ class AttachedStream:
         # The SDK keeps TLS and SSH connections alive by a reference that the wrapper holds.
         self._wrapper = connection
         self._socket = getattr(connection, "_sock", connection)
-        self._incoming = bytearray()
+        self._incoming = bytearray(_read_ahead(connection, self._socket))
         self._returned = bytearray()
         self._plain = False
         self._socket.settimeout(None)

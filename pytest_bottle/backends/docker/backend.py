@@ -314,5 +314,3 @@ def _meet(engine: Engine, name: str, stream: AttachedStream) -> Channel | None:
         message = f"the container {name} ended at once: {problem}"
         raise LaunchError(message) from problem
     return channel
-
-

@@ -63,9 +63,15 @@ class Departures:
 
 
 def _await_end(engine: Engine, name: str, *, patience: float, until: float) -> bool:
-    while engine.inspect(name) is not None:
+    while True:
         now = time.monotonic()
-        if now >= min(patience, until):
-            return engine.remove(name, deadline=max(until - now, 0.1))
+        try:
+            if engine.inspect(name) is None:
+                return True
+            if now >= min(patience, until):
+                return engine.remove(name, deadline=max(until - now, 0.1))
+        except EngineError as problem:
+            # An engine that is being restarted answers again.
+            if problem.status is not None or now >= until:
+                raise
         time.sleep(_POLL)
-    return True

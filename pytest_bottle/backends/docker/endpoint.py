@@ -66,9 +66,9 @@ def current_endpoint() -> Endpoint:
             name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
         if name == "default":
             tls = kwargs_from_env().get("tls")
-            host = os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+            host = os.environ.get("DOCKER_HOST", "") or DEFAULT_HOST
             return Endpoint(host=host, tls=tls, arguments=_arguments(host, tls=tls is not None))
-        context = ContextAPI.get_context(name)
+        context: Any = ContextAPI.get_context(name)  # None where there is none
     except (DockerException, OSError, ValueError) as problem:
         raise CapabilityError(
             "docker",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from typing import TYPE_CHECKING
 from typing import Any
@@ -29,6 +30,9 @@ QUICK_TIMEOUT: Final = 5.0
 
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
+
+_EVENT_DELAY: Final = 0.1
+"""Seconds that an event may come after what it tells of."""
 
 _ALL_STREAMS: Final = {"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1}
 
@@ -70,6 +74,23 @@ def _root_words(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
+def _knock(host: str, timeout: float) -> None:
+    """Try a unix socket first: where that fails, the SDK leaves its own attempt unclosed.
+
+    Raises:
+        EngineError: nothing listens there.
+    """
+    scheme, _, path = host.partition("://")
+    if scheme != "unix":
+        return
+    with socket.socket(socket.AF_UNIX) as knock:
+        knock.settimeout(timeout)
+        try:
+            knock.connect(path)
+        except OSError as problem:
+            raise EngineError(f"{type(problem).__name__}: {problem}") from problem
+
+
 class Engine:
     """A connection to one engine; safe to use from several threads.
 
@@ -82,6 +103,7 @@ class Engine:
         """Connect, and agree on the API's version."""
         docker = sdk()
         self.endpoint = endpoint
+        _knock(endpoint.host, timeout)
         self.bounds_disk = True
         """Whether its storage driver can bound a container's writes; False once it said no."""
         with translated():
@@ -161,12 +183,11 @@ class Engine:
 
     def history(self, container: str, *, seconds: int) -> Sequence[Mapping[str, Any]]:
         """Return the events of the last `seconds` seconds that are about a container."""
-        now = int(time.time())
+        now = time.time()
+        events = cast("Any", self.api).events  # Takes fractions of seconds, but is not typed so.
+        span = {"since": int(now) - seconds, "until": now + _EVENT_DELAY}
         with translated():
-            events = self.api.events(
-                since=now - seconds, until=now + 1, filters={"container": container}, decode=True
-            )
-            return list(events)
+            return list(events(**span, filters={"container": container}, decode=True))
 
     # Images
 

@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import threading
 import time
 from dataclasses import dataclass
@@ -39,27 +40,35 @@ if TYPE_CHECKING:
     from pytest_bottle.backends.docker.engine import Engine
 
 _RUN: Final = """\
-IFS= read -r go
-token=$1 cwd=$2 size=$3
-shift 3
+IFS= read -r bottle_left
+bottle_script=
+while [ "$bottle_left" -gt 0 ]; do
+    IFS= read -r bottle_line
+    bottle_script="$bottle_script$bottle_line
+"
+    bottle_left=$((bottle_left - 1))
+done
 echo $$
+eval "$bottle_script"
 exec 3>&2 2>/dev/null
-if [ -n "$cwd" ] && ! cd "$cwd"; then
-    code=missing
-    [ ! -e "$cwd" ] || code=file
-    [ ! -d "$cwd" ] || code=denied
-elif [ -n "$size" ]; then
-    head -c "$size" | ( exec "$@" 2>&3 3>&- )
-    code=$?
+if [ -n "$bottle_cwd" ] && ! CDPATH= cd -- "$bottle_cwd"; then
+    bottle_code=missing
+    [ ! -e "$bottle_cwd" ] || bottle_code=file
+    [ ! -d "$bottle_cwd" ] || bottle_code=denied
+elif [ -n "$bottle_size" ]; then
+    head -c "$bottle_size" | ( exec "$@" 2>&3 3>&- )
+    bottle_code=$?
 else
     ( exec "$@" 2>&3 3>&- ) </dev/null
-    code=$?
+    bottle_code=$?
 fi
-echo "$token $code"
-echo "$token $code" >&3
+echo "$bottle_token $bottle_code"
+echo "$bottle_token $bottle_code" >&3
 """
-"""Waits for a first line, so that nothing is written before somebody reads. Its own complaints,
-such as that a command was killed, are not the command's output."""
+"""Reads what to run as a number of lines, line by line to leave the command's stdin alone: as
+arguments they would stand in process lists, where `pkill -f` takes the shell for the command; and
+nothing is written before somebody reads. Its own complaints, such as that a command was killed, are
+not the command's output."""
 
 _KILL: Final = """\
 root=$1 mark=$2 members=" $1 " round=0
@@ -190,14 +199,12 @@ class EngineExec:
 
     def _start(self) -> AttachedStream:
         request = self._request
-        size = "" if request.input is None else str(len(request.input))
-        shell = ("/bin/sh", "-c", _RUN, "sh", self._token, request.cwd or "", size)
         env = {**request.env, TAG: self._token}
         if request.user is not None and not request.user.isdigit():
             env = {"USER": request.user, "LOGNAME": request.user, **env}
         try:
             return self._engine.exec(
-                self._container, (*shell, *request.argv), user=request.user, env=env
+                self._container, ("/bin/sh", "-c", _RUN), user=request.user, env=env
             )
         except EngineError as problem:
             raise self._refusal(str(problem)) from problem
@@ -233,10 +240,22 @@ class EngineExec:
         self._wake.set()
 
     def _write(self, stream: AttachedStream) -> None:
-        view = memoryview(b"\n" + (self._request.input or b""))
+        view = memoryview(self._script() + (self._request.input or b""))
         with contextlib.suppress(OSError):  # It ended first, as it may.
             for offset in range(0, len(view), STDIN_CHUNK):
                 stream.write(view[offset : offset + STDIN_CHUNK])
+
+    def _script(self) -> bytes:
+        """Return what `_RUN` reads: the number of lines, and the lines."""
+        request = self._request
+        size = "" if request.input is None else len(request.input)
+        script = (
+            f"bottle_token={self._token} bottle_size={size}\n"
+            f"bottle_cwd={shlex.quote(request.cwd or '')}\n"
+            f"set -- {shlex.join(request.argv)}\n"
+        )
+        lines = script.count("\n")
+        return f"{lines}\n{script}".encode(errors="surrogateescape")
 
     def _overflowed(self) -> list[str]:
         outputs = {"stderr": self._stderr, "stdout": self._stdout}
@@ -257,9 +276,7 @@ class EngineExec:
         request = self._request
         stdout, stderr = bytes(self._stdout.kept), bytes(self._stderr.kept)
         if not self._over.is_set():
-            raise SandboxLostError(
-                f"a killed command was not seen to end within {KILL_GRACE:g} s"
-            )
+            raise SandboxLostError(f"a killed command was not seen to end within {KILL_GRACE:g} s")
         if self._plain:
             raise self._refusal(self._plain.decode(errors="replace"))
         overflow = self._overflowed()
@@ -308,7 +325,5 @@ class EngineExec:
                 str(self._request.user), reason=f"the engine says: {words}."
             )
         if "chdir to cwd" in words:
-            return FileNotFoundError(
-                errno.ENOENT, "the sandbox's working directory is gone", words
-            )
+            return FileNotFoundError(errno.ENOENT, "the sandbox's working directory is gone", words)
         return SandboxLostError(f"{self._lost()} (The engine says: {words})")

@@ -82,4 +82,3 @@ def stay_words(token: str) -> bytes:
 
 def _settings(workdir: str) -> str:
     return json.dumps({"env": {}, "workdir": workdir})
-

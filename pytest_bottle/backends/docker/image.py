@@ -145,7 +145,6 @@ def _built(
             dockerfile=dockerfile.name,
             tag=tag,
             buildargs=dict(build_args),
-            labels={"pytest-bottle.dockerfile": str(dockerfile)},
             rm=True,
             forcerm=True,
             decode=True,

@@ -34,7 +34,7 @@ def explain(host: str, words: str) -> tuple[str, str]:
             f"the engine at {host} does not answer in time.",
             "see its log (`journalctl -u docker`) and restart it",
         )
-    if "paramiko" in lower:
+    if "paramiko" in lower or "sshhttpadapter" in lower:
         return (f"{host} needs the SDK's SSH support.", "pip install 'docker[ssh]'")
     return (f"the engine at {host} cannot be used: {words}.", "`docker version` must work first")
 
@@ -45,7 +45,8 @@ def judge(host: str, version: Mapping[str, Any]) -> Probe:
     detail = f"Docker {version.get('Version')} ({system}) at {host}"
     if version.get("Os") != "linux":
         return Probe(
-            ok=False, detail=f"{detail}: bottles are Linux containers.", fix="switch the engine "
-            "to Linux containers",
+            ok=False,
+            detail=f"{detail}: bottles are Linux containers.",
+            fix="switch the engine to Linux containers",
         )
     return Probe(ok=True, detail=detail)

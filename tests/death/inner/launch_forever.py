@@ -1,0 +1,19 @@
+"""A run without pytest that opens and closes bottles until it is killed; writes a line when warm."""
+
+from __future__ import annotations
+
+import os
+
+from pytest_bottle.lifecycle.lifecycle import Lifecycle
+from pytest_bottle.lifecycle.settings import Settings
+from pytest_bottle.lifecycle.spec import Spec
+from pytest_bottle.manifest import EMPTY
+from pytest_bottle.state.owner import Owner
+from pytest_bottle.state.run import Run
+
+run = Run.join(os.urandom(8).hex(), "main", Owner.current())
+lifecycle = Lifecycle(run, Settings(backend=os.environ["DEATH_BACKEND"]))
+lifecycle.open(Spec(), EMPTY).close()
+print(run.id, flush=True)
+while True:
+    lifecycle.open(Spec(), EMPTY).close()

@@ -1,0 +1,65 @@
+"""A launch is many steps of several processes: no moment between two of them is unsafe."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import pytest_bottle
+from tests.death.conftest import INNER
+from tests.death.conftest import kill
+from tests.death.remains import command_line
+from tests.death.remains import eventually
+from tests.death.remains import put_on
+
+MOMENTS = [0.0013 * number for number in range(24)]
+"""Seconds after a bottle's end: the next is launched, provisioned and ended in about 30 ms."""
+
+
+@contextmanager
+def launching(scene):
+    """Start a process that launches one bottle after the other."""
+    process = subprocess.Popen(
+        [sys.executable, INNER / "launch_forever.py"],
+        env={
+            **os.environ,
+            "BOTTLE_STATE_DIR": str(scene.root),
+            "TMPDIR": str(scene.temporary),
+            "PYTHONPATH": str(Path(pytest_bottle.__file__).parents[1]),
+            "DEATH_BACKEND": "bubblewrap",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: put_on(scene.brand),
+    )
+    with process:
+        scene.run_ids.add(process.stdout.readline().strip())
+        yield process.pid
+        process.kill()
+
+
+def broker_of(pid, scene):
+    """Return the broker that a process started."""
+    (broker,) = [
+        child
+        for child in scene.processes("bubblewrap.broker")
+        if f"PPid:\t{pid}\n" in Path(f"/proc/{child}/status").read_text()
+    ]
+    return broker
+
+
+@pytest.mark.parametrize("victim", ["launcher", "broker"])
+def test_nothing_remains_whenever_it_is_killed(scene, victim):
+    for moment in MOMENTS:
+        with launching(scene) as launcher:
+            broker = broker_of(launcher, scene)
+            time.sleep(moment)
+            kill(launcher if victim == "launcher" else broker)
+            assert eventually(lambda broker=broker: not command_line(broker), 1)
+    assert eventually(lambda: not scene.remains()), scene.remains()
