@@ -402,15 +402,17 @@ def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
     if isinstance(argv, str):
         message = f"exec takes a list of arguments, not {argv[:100]!r}: use sh() for a shell line"
         raise TypeError(message)
-    words: tuple[object, ...] = tuple(argv)
-    if not words:
+    given: tuple[object, ...] = tuple(argv)
+    if not given:
         message = "exec needs a command"
         raise ValueError(message)
-    for word in words:
+    words = []
+    for word in given:
         if not isinstance(word, str):
             message = f"every argument must be a string, not {word!r}"
             raise TypeError(message)
         if "\0" in word:
             message = f"an argument cannot have a NUL character: {word[:100]!r}"
             raise ValueError(message)
-    return tuple(argv)
+        words.append(word)
+    return tuple(words)

@@ -101,8 +101,8 @@ class BottleFactory:
         maker = session.requests[-1] if session.requests else None
         ends = maker.addfinalizer if maker else item.addfinalizer
         ends(lambda: session.release(bottle, failed=state.failed))
-        if maker is not None and maker.fixturename is not None:
-            session.makers.append((maker.fixturename, bottle))
+        if maker is not None and maker.scope != "function":
+            session.makers.append((maker, bottle))
         session.use(bottle)
         return bottle
 

@@ -122,8 +122,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(MATRIX, backends, indirect=True)
 
 
-@pytest.hookimpl(specname="pytest_runtest_protocol")
-def run_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Run a test again where its sandbox failed under it, if that was asked for."""
     session = item.config.stash[SESSION_KEY]
     if not session.options["infra-retries"]:
@@ -158,6 +158,10 @@ def pytest_fixture_setup(
     session.requests.append(request)
     try:
         return (yield)
+    except Exception as problem:
+        if request.scope != "function" and reporting.is_infra(problem):
+            session.broken.append(request)
+        raise
     finally:
         session.requests.pop()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 from typing import Final
 
+import pytest
 from _pytest._code.code import filter_traceback
 
 from pytest_bottle.errors import BottleError
@@ -19,7 +21,6 @@ from pytest_bottle.session import PROPERTY_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import pytest
     from _pytest._code.code import TracebackEntry
     from _pytest.terminal import TerminalReporter
 
@@ -68,14 +69,18 @@ def trim_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> bool:
         Whether none of the author's is in it, so that the error's own words are enough.
     """
     excinfo = call.excinfo
-    if excinfo is None or item.config.option.fulltrace:
+    if excinfo is None or item.config.getoption("fulltrace", default=False):
         return False
     if not isinstance(excinfo.value, BottleError | OSError) or not _is_own(excinfo.traceback[-1]):
         return False
-    others = excinfo.traceback.filter(lambda entry: not _is_own(entry))
+    others = [entry for entry in excinfo.traceback if not _is_own(entry)]
     if not any(filter_traceback(entry) for entry in others):
         return True
-    excinfo.traceback = others
+    trimmed: TracebackType | None = None
+    for entry in reversed(others):
+        raw = entry._rawentry  # noqa: SLF001 - pytest's own filters go back to it
+        trimmed = TracebackType(trimmed, raw.tb_frame, raw.tb_lasti, raw.tb_lineno)
+    call.excinfo = pytest.ExceptionInfo.from_exception(excinfo.value.with_traceback(trimmed))
     return False
 
 

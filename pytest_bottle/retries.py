@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from typing import Any
 
+import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_bottle.reporting import INFRA_RETRY
 
 if TYPE_CHECKING:
-    import pytest
-
     from pytest_bottle.session import BottleSession
 
 
@@ -38,26 +38,20 @@ def run_with_retries(
 
 
 def _renew_fixtures(session: BottleSession, item: pytest.Item) -> None:
-    """Have wide fixtures set up again that failed, or that hold a lost bottle.
+    """End wide fixtures that broke, or that made a bottle which is lost, and all that use them."""
+    stale = [*session.broken, *(maker for maker, bottle in session.makers if bottle.lost)]
+    session.broken.clear()
+    session.makers[:] = [pair for pair in session.makers if not pair[1].lost]
 
-    Their ends still come with their scopes.
-    """
-    info: Any = getattr(item, "_fixtureinfo", None)
-    definitions = info.name2fixturedefs if info else {}
-    renewed = {name for name, bottle in session.makers if bottle.lost}
-    renewed |= {name for name, found in definitions.items() if any(map(_failed, found))}
-    known = -1
-    while known != len(renewed):
-        known = len(renewed)
-        for name, found in definitions.items():
-            if any(renewed.intersection(definition.argnames) for definition in found):
-                renewed.add(name)
-    for name in renewed:
-        for definition in definitions.get(name, ()):
-            # The value, or the exception, that the next attempt would be given again.
-            definition.cached_result = None
+    def end() -> None:
+        with ExitStack() as stack:
+            for request in stale:
+                definition: Any = request._fixturedef  # type: ignore[attr-defined] # noqa: SLF001
+                stack.callback(definition.finish, request)
 
-
-def _failed(definition: pytest.FixtureDef[Any]) -> bool:
-    cached = definition.cached_result
-    return cached is not None and cached[2] is not None
+    call = pytest.CallInfo.from_call(
+        end, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
+    )
+    report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+    if report.failed and not getattr(report, "bottle_infra", False):
+        item.ihook.pytest_runtest_logreport(report=report)

@@ -80,8 +80,10 @@ class BottleSession:
         self.current: ItemState | None = None
         self.requests: list[pytest.FixtureRequest] = []
         """The fixtures being set up now, the innermost last."""
-        self.makers: list[tuple[str, Bottle]] = []
-        """The names of fixtures that made bottles, with their bottles."""
+        self.makers: list[tuple[pytest.FixtureRequest, Bottle]] = []
+        """The wide fixtures that made bottles, with their bottles."""
+        self.broken: list[pytest.FixtureRequest] = []
+        """The wide fixtures whose set-up ended in an infra error."""
         self.problems: list[str] = []
         """What could not be removed."""
         self.missing: list[str] = []

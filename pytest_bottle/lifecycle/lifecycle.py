@@ -160,7 +160,7 @@ class Lifecycle:
     def _prepare_image(self, plan: BottlePlan) -> None:
         """Have the backend check the plan; once per run for each image."""
         backend = self.extensions.backend(plan.backend)
-        key = f"image {plan.backend} {plan.image} {plan.user}"
+        key = f"image {plan.backend} {plan.image} {plan.user} {plan.workdir}"
         if key in self._prepared:
             return
 

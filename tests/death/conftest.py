@@ -33,13 +33,13 @@ class InnerRun:
 
     def __init__(self, scene: Scene, directory: Path, process: subprocess.Popen[bytes]) -> None:
         self._scene = scene
-        self._directory = directory
+        self.directory = directory
         self.process = process
 
     @property
     def marker(self) -> Path:
         """The file that a process of the run makes where it stops."""
-        return self._directory / "marker"
+        return self.directory / "marker"
 
     def paused(self) -> int:
         """Wait until a process of the run has stopped, and return its pid."""
@@ -54,7 +54,7 @@ class InnerRun:
     def finish(self, seconds: float = 60.0) -> str:
         """Wait for the run's end and return what it wrote."""
         self.process.wait(seconds)
-        return (self._directory / "output").read_text()
+        return (self.directory / "output").read_text()
 
 
 StartRun = Callable[..., InnerRun]

@@ -92,6 +92,10 @@ class Scene:
             pid for pid in branded(self.brand) if all(word in command_line(pid) for word in words)
         ]
 
+    def bottles(self) -> list[Path]:
+        """Return the directories of the runs' bottles."""
+        return list((self.root / "runs").glob("*/bottle-*"))
+
     def control_groups(self) -> list[Path]:
         """Return the groups that backends and engines made for the runs' sandboxes."""
         prefixes = tuple(f"bottle-{run_id[:8]}-" for run_id in self.run_ids)

@@ -18,7 +18,7 @@ from tests.death.remains import command_line
 from tests.death.remains import eventually
 from tests.death.remains import put_on
 
-MOMENTS = [0.0013 * number for number in range(24)]
+MOMENTS = [0.002 * number for number in range(16)]
 """Seconds after a bottle's end: the next is launched, provisioned and ended in about 30 ms."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +14,12 @@ from pytest_bottle.backends.docker.backend import DockerBackend
 from pytest_bottle.plan import BottlePlan
 from pytest_bottle.plan import ImagePlan
 from pytest_bottle.plan import Limits
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_bottle.backends.docker.sandbox import DockerSandbox
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_bottle.backends.docker.sandbox import DockerSandbox
 
 IMAGE = os.environ.get("BOTTLE_DOCKER_TEST_IMAGE", "pytest-bottle-test:py")
 """A Debian or Ubuntu with Python."""

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +16,6 @@ from pytest_bottle.errors import UserUnsupportedError
 from tests.docker.conftest import processes
 from tests.docker.conftest import run
 from tests.docker.conftest import sh
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_bottle.backends.docker.sandbox import DockerSandbox

@@ -9,9 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
@@ -24,6 +23,10 @@ from tests.death.remains import command_line
 from tests.death.remains import eventually
 from tests.death.remains import put_on
 from tests.death.remains import unused_brand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
 
 COMPANY = ("asyncio", "html", "metadata", "pytest_cov", "randomly", "repeat", "rerunfailures")
 """Other plugins, by the names of their entry points; `-p NAME` lets one in again."""
@@ -136,4 +139,3 @@ def fake_backend(pytester: pytest.Pytester) -> Callable[..., None]:
         pytester.makeconftest(FAKE_BACKEND.format(name=name, arguments=arguments) + more)
 
     return add
-

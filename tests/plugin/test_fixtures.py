@@ -243,7 +243,7 @@ def test_agent_of_the_manifest_is_provisioned_with_prompt_and_skills(pytester, r
     run().assert_outcomes(passed=1)
 
 
-def test_only_the_public_fixtures_are_listed(pytester, run):
+def test_only_the_public_fixtures_are_listed(run):
     """`pytest --fixtures` shows what a test may ask for, with what it is."""
     result = run("--fixtures")
     result.stdout.fnmatch_lines(

@@ -30,7 +30,7 @@ def capabilities(pytester):
 
 
 @pytest.fixture
-def gated(pytester, capabilities):
+def gated(pytester, capabilities):  # noqa: ARG001 - which it needs
     """A suite of two tests that need a GPU, and one that needs a lamp."""
     pytester.makepyfile(
         """
@@ -51,14 +51,16 @@ def gated(pytester, capabilities):
     )
 
 
-def test_skip_says_what_was_probed_and_how_to_fix_it(run, gated):
+@pytest.mark.usefixtures("gated")
+def test_skip_says_what_was_probed_and_how_to_fix_it(run):
     """At the place of the test, as pytest's own skips are."""
     result = run("-rs")
     result.assert_outcomes(passed=1, skipped=2)
     result.stdout.fnmatch_lines([f"SKIPPED [[]1[]] test_*.py:5: {REASON}"])
 
 
-def test_reasons_are_counted_without_being_asked_for(run, gated):
+@pytest.mark.usefixtures("gated")
+def test_reasons_are_counted_without_being_asked_for(run):
     """A suite that is green because it was skipped must not look like one that ran."""
     run("-q").stdout.fnmatch_lines([f"skipped 2: {REASON}"])
 
@@ -85,7 +87,8 @@ def test_builtin_capability_is_really_probed(pytester, run):
 
 
 @pytest.mark.parametrize("source", ["command line", "environment variable BOTTLE_REQUIRE"])
-def test_required_capability_fails_its_tests(run, gated, monkeypatch, source):
+@pytest.mark.usefixtures("gated")
+def test_required_capability_fails_its_tests(run, monkeypatch, source):
     """CI that is to have a capability notices when it has not."""
     arguments = ["--bottle-require=gpu,lamp"]
     if source != "command line":
@@ -103,9 +106,8 @@ def test_required_capability_fails_its_tests(run, gated, monkeypatch, source):
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
-def test_required_capability_that_no_test_needs_fails_the_run(
-    pytester, run, capabilities, workers
-):
+@pytest.mark.usefixtures("capabilities")
+def test_required_capability_that_no_test_needs_fails_the_run(pytester, run, workers):
     """Else a suite that lost its gated tests would stay green."""
     pytester.makepyfile("def test_it(): pass")
     result = run("--bottle-require=gpu", workers)
@@ -114,13 +116,15 @@ def test_required_capability_that_no_test_needs_fails_the_run(
     result.stdout.fnmatch_lines(["bottle: required and missing: gpu: *"])
 
 
-def test_required_capability_that_is_there_changes_nothing(pytester, run, capabilities):
+@pytest.mark.usefixtures("capabilities")
+def test_required_capability_that_is_there_changes_nothing(pytester, run):
     """The requirement is met."""
     pytester.makepyfile("def test_it(): pass")
     assert run("--bottle-require=lamp").ret == pytest.ExitCode.OK
 
 
-def test_unknown_capability_is_a_collection_error(pytester, run, capabilities):
+@pytest.mark.usefixtures("capabilities")
+def test_unknown_capability_is_a_collection_error(pytester, run):
     """A misspelt gate would skip its tests for ever."""
     pytester.makepyfile(
         """
@@ -152,10 +156,13 @@ def test_malformed_gate_is_a_collection_error(pytester, run, arguments):
     )
     result = run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(['test_*::test_it: * Write @pytest.mark.bottle_requires("docker").'])
+    result.stdout.fnmatch_lines(
+        ['test_*::test_it: * Write @pytest.mark.bottle_requires("docker").']
+    )
 
 
-def test_unittest_classes_are_gated_too(pytester, run, gated):
+@pytest.mark.usefixtures("gated")
+def test_unittest_classes_are_gated_too(pytester, run):
     """Whatever pytest runs."""
     pytester.makepyfile(
         test_unit="""
@@ -178,7 +185,8 @@ def test_unittest_classes_are_gated_too(pytester, run, gated):
     result.stdout.fnmatch_lines(["*there is no capability 'gup'. Did you mean 'gpu'?"])
 
 
-def test_nothing_is_set_up_for_a_test_that_is_skipped(pytester, run, capabilities):
+@pytest.mark.usefixtures("capabilities")
+def test_nothing_is_set_up_for_a_test_that_is_skipped(pytester, run):
     """The gate comes before all fixtures, those of wider scopes too."""
     pytester.makepyfile(
         """
@@ -197,7 +205,8 @@ def test_nothing_is_set_up_for_a_test_that_is_skipped(pytester, run, capabilitie
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n4"])
-def test_capability_is_probed_once_per_run(pytester, run, gated, workers):
+@pytest.mark.usefixtures("gated")
+def test_capability_is_probed_once_per_run(pytester, run, workers):
     """A probe may take seconds; workers share its answer."""
     result = run(workers)
     result.assert_outcomes(passed=1, skipped=2)
@@ -205,7 +214,8 @@ def test_capability_is_probed_once_per_run(pytester, run, gated, workers):
     result.stdout.fnmatch_lines([f"skipped 2: {REASON}"])
 
 
-def test_probe_that_raises_is_a_missing_capability(pytester, run, capabilities):
+@pytest.mark.usefixtures("capabilities")
+def test_probe_that_raises_is_a_missing_capability(pytester, run):
     """The bug of one plugin is neither the end of the run nor a reason to run the test."""
     pytester.makepyfile(
         """

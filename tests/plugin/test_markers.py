@@ -160,7 +160,7 @@ def test_marker_of_a_test_without_bottle_is_checked_too(pytester, run):
     run().assert_outcomes(errors=1)
 
 
-def test_markers_are_registered(pytester, run):
+def test_markers_are_registered(run):
     """So that `--strict-markers` knows them, and `pytest --markers` explains them."""
     result = run("--markers")
     result.stdout.fnmatch_lines(

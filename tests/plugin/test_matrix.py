@@ -25,7 +25,8 @@ def two(pytester, fake_backend):
     )
 
 
-def test_option_given_twice_runs_each_test_on_both(run, two):
+@pytest.mark.usefixtures("two")
+def test_option_given_twice_runs_each_test_on_both(run):
     """Node ids say on which; a test without a bottle runs once."""
     result = run("-v", "--bottle-backend=bubblewrap", "--bottle-backend=fake")
     result.assert_outcomes(passed=5)
@@ -40,7 +41,8 @@ def test_option_given_twice_runs_each_test_on_both(run, two):
     )
 
 
-def test_all_is_every_backend_that_there_is(run, two):
+@pytest.mark.usefixtures("two")
+def test_all_is_every_backend_that_there_is(run):
     """Those of other plugins as well; what is missing here is skipped, never left out."""
     result = run("--co", "-q", "--bottle-backend=all")
     result.stdout.fnmatch_lines_random(

@@ -23,27 +23,31 @@ def suite(pytester, fake_backend):
     pytester.makepyfile(SHOW)
 
 
-def test_ini_key_is_heard(pytester, run, suite):
+@pytest.mark.usefixtures("suite")
+def test_ini_key_is_heard(pytester, run):
     """Every option is an ini key as well."""
     pytester.makeini("[pytest]\nbottle_backend = fake\nbottle_timeout = 11\n")
     run("--show=bottle.backend == 'fake',bottle.plan.timeout == 11").assert_outcomes(passed=1)
 
 
-def test_environment_goes_before_ini_key(pytester, run, suite, monkeypatch):
+@pytest.mark.usefixtures("suite")
+def test_environment_goes_before_ini_key(pytester, run, monkeypatch):
     """A machine may differ from what the project says."""
     pytester.makeini("[pytest]\nbottle_backend = fake\nbottle_timeout = 11\n")
     monkeypatch.setenv("BOTTLE_TIMEOUT", "12")
     run("--show=bottle.backend == 'fake',bottle.plan.timeout == 12").assert_outcomes(passed=1)
 
 
-def test_option_goes_before_environment(pytester, run, suite, monkeypatch):
+@pytest.mark.usefixtures("suite")
+def test_option_goes_before_environment(pytester, run, monkeypatch):
     """One run may differ from what the machine says."""
     pytester.makeini("[pytest]\nbottle_timeout = 11\n")
     monkeypatch.setenv("BOTTLE_TIMEOUT", "12")
     run("--bottle-timeout=13", "--show=bottle.plan.timeout == 13").assert_outcomes(passed=1)
 
 
-def test_native_toml_takes_lists(pytester, run, suite):
+@pytest.mark.usefixtures("suite")
+def test_native_toml_takes_lists(pytester, run):
     """What is a list is written as one where pytest's configuration is TOML."""
     pytester.makefile(".toml", pytest='[pytest]\nbottle_backend = ["fake"]\nbottle_slots = "3"\n')
     run("--show=bottle.backend == 'fake'").assert_outcomes(passed=1)
@@ -75,7 +79,7 @@ def test_wrong_value_is_a_usage_error_that_names_the_option(pytester, run, optio
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 
-def test_wrong_value_of_a_variable_names_the_variable(pytester, run, monkeypatch):
+def test_wrong_value_of_a_variable_names_the_variable(run, monkeypatch):
     """The reader of a CI log has to know where to look."""
     monkeypatch.setenv("BOTTLE_KEEP", "yes")
     result = run()

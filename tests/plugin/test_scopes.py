@@ -137,5 +137,7 @@ def test_report_of_a_shared_bottle_has_the_tests_own_commands(pytester, run):
     )
     result = run("--bottle-scope=module")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["commands: the last 1 of 1, *", "  [[]0] /bin/sh -c 'echo of-two' *"])
+    result.stdout.fnmatch_lines(
+        ["commands: the last 1 of 1, *", "  [[]0] /bin/sh -c 'echo of-two' *"]
+    )
     result.stdout.no_fnmatch_line("*of-one*")

@@ -126,7 +126,6 @@ class Keeper:
         os.setsid()
         if self._request["uid"] is not None:
             namespaces.become(self._request["uid"], self._request["gid"])
-        namespaces.die_with_parent(broker)
         keeper = os.getpid()
         gate, go = os.pipe()
         info, info_write = os.pipe()
@@ -150,7 +149,8 @@ class Keeper:
         if self._zygote is not None:
             self._zygote.join(self._init_pidfd)
         namespaces.join(self._init_pidfd)
-        # Joining a user namespace changes credentials, which clears both of these.
+        # Only now: a bwrap that dies while it starts its child may leave that waiting for ever. And
+        # joining a user namespace changes credentials, which clears both of these.
         namespaces.die_with_parent(broker)
         namespaces.hide()
         os.chdir("/")

@@ -13,6 +13,7 @@ from typing import NoReturn
 from pytest_bottle.backends.bubblewrap import namespaces
 from pytest_bottle.backends.bubblewrap import seccomp
 from pytest_bottle.backends.bubblewrap.sandbox import Keeper
+from pytest_bottle.backends.channel.server import replace
 from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.state.owner import Owner
 
@@ -24,7 +25,7 @@ SHELL: Final = ("/bin/sh", "-i")
 
 
 def enter(reference: Mapping[str, Any], argv: Sequence[str] = ()) -> int:
-    """Run a command in a sandbox on this process's terminal; return its exit status.
+    """Run a command in a sandbox on this process's terminal; return its exit status, as a shell's.
 
     This process gives up root and joins the sandbox for good: it can only end afterwards.
 
@@ -50,7 +51,8 @@ def enter(reference: Mapping[str, Any], argv: Sequence[str] = ()) -> int:
     if pid == 0:
         _become(command, env, reference["guest"]["workdir"], confinement)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code
 
 
 def _become(
@@ -61,10 +63,8 @@ def _become(
             os.write(fd, b"0")
         confinement.enter()
         os.chdir(workdir)
-        for folder in ["", *env["PATH"].split(":")] if "/" not in argv[0] else [""]:
-            try:
-                os.execve(f"{folder}/{argv[0]}" if folder else argv[0], list(argv), dict(env))
-            except OSError:
-                continue
+        replace(list(argv), dict(env))
+    except OSError as problem:
+        os.write(2, f"pytest-bottle: {argv[0]}: {problem.strerror}\n".encode())
     finally:
         os._exit(127)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ from pytest_bottle.errors import SandboxLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Iterator
 
     from pytest_bottle.backends.base import ExecRequest
     from pytest_bottle.backends.channel.stream import Stream
@@ -35,6 +37,18 @@ HELLO_GRACE: Final = 30.0
 """Seconds that a guest gets to answer first."""
 
 STDIN_CHUNK: Final = 256 * 1024
+
+FRAME_LIMIT: Final = 1024 * 1024
+"""Bytes of a frame from the guest; the server's own are smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a command never started: the step, its errno, and the guest's working directory."""
+
+    stage: str
+    code: int
+    workdir: str
 
 
 @dataclass(slots=True)
@@ -48,7 +62,7 @@ class _Pending:
     stderr: bytearray = field(default_factory=bytearray)
     overflow: set[str] = field(default_factory=set)
     returncode: int | None = None
-    failure: dict[str, Any] | None = None
+    failure: _Failure | None = None
 
     def take(self, stream: str, data: memoryview) -> bool:
         """Keep what fits; return whether the command has to be stopped."""
@@ -113,10 +127,7 @@ class Channel:
             number = self._number
             self._pending[number] = pending
         try:
-            # The reader ends only those commands that were pending when the stream ended.
-            if self._ended.is_set():
-                raise self._lost_error()
-            self._spawn(number, request)
+            self._spawn(number, pending, request)
             return self._finish(number, pending, request, start)
         except SandboxLostError:
             raise
@@ -129,7 +140,7 @@ class Channel:
             with self._lock:
                 del self._pending[number]
 
-    def _spawn(self, number: int, request: ExecRequest) -> None:
+    def _spawn(self, number: int, pending: _Pending, request: ExecRequest) -> None:
         message = {
             "argv": list(request.argv),
             "env": dict(request.env),
@@ -137,11 +148,29 @@ class Channel:
             "stdin": request.input is not None,
         }
         self._send(server.SPAWN, number, json.dumps(message).encode())
-        if request.input is not None:
-            view = memoryview(request.input)
+        if request.input is None:
+            return
+        if len(request.input) <= STDIN_CHUNK:
+            self._feed(number, pending, request.input)
+            return
+        # From a thread, so that neither a timeout nor an interrupt waits for it to be taken, or
+        # leaves half a frame behind.
+        arguments = (number, pending, request.input)
+        threading.Thread(
+            target=self._feed, args=arguments, name="bottle-stdin", daemon=True
+        ).start()
+
+    def _feed(self, number: int, pending: _Pending, data: bytes) -> None:
+        """Send a command its input, until it has all of it or has ended."""
+        view = memoryview(data)
+        try:
             for offset in range(0, len(view), STDIN_CHUNK):
+                if pending.ended.is_set():
+                    return
                 self._send(server.STDIN, number, view[offset : offset + STDIN_CHUNK])
             self._send(server.STDIN_END, number, b"")
+        except SandboxLostError:
+            return  # Whoever waits for the command is told.
 
     def _finish(
         self, number: int, pending: _Pending, request: ExecRequest, start: float
@@ -214,9 +243,12 @@ class Channel:
         return SandboxLostError(self._lost())
 
     def _send(self, kind: bytes, number: int, payload: bytes | memoryview) -> None:
+        # The reader ends only those commands that were pending when the stream ended.
+        if self._ended.is_set():
+            raise self._lost_error()
         header = server.HEADER.pack(len(payload), kind, number)
         try:
-            with self._write_lock:
+            with self._write_lock, self._whole_frames():
                 if len(payload) <= STDIN_CHUNK:
                     self._stream.write(header + bytes(payload))
                 else:
@@ -226,14 +258,27 @@ class Channel:
             self._ended.wait(1)
             raise self._lost_error() from problem
 
+    @contextlib.contextmanager
+    def _whole_frames(self) -> Iterator[None]:
+        """Close the stream where a write is interrupted: after half a frame none is understood."""
+        try:
+            yield
+        except OSError:
+            raise
+        except BaseException:
+            self._stream.close()
+            raise
+
     def _read(self) -> None:
         buffer = bytearray()
         try:
             while data := self._stream.read():
                 buffer += data
                 self._take_frames(buffer)
-        except (OSError, ValueError):
+        except OSError:
             pass
+        except (ValueError, LookupError, TypeError):
+            self._stream.close()  # No server of ours writes such frames.
         self._ended.set()
         self._ready.set()
         with self._lock:
@@ -245,6 +290,8 @@ class Channel:
         with memoryview(buffer) as view:
             while len(view) - offset >= server.HEADER.size:
                 length, kind, number = server.HEADER.unpack_from(view, offset)
+                if length > FRAME_LIMIT:
+                    raise ValueError(length)
                 end = offset + server.HEADER.size + length
                 if len(view) < end:
                     break
@@ -271,18 +318,22 @@ class Channel:
                 # Not from this thread: the guest may be waiting for it to read.
                 threading.Thread(target=self._kill, args=(number,), daemon=True).start()
         elif kind == server.DONE:
-            pending.returncode = json.loads(bytes(payload))["returncode"]
+            pending.returncode = int(json.loads(bytes(payload))["returncode"])
             pending.ended.set()
         elif kind == server.FAILED:
-            pending.failure = json.loads(bytes(payload))
+            failure = json.loads(bytes(payload))
+            pending.failure = _Failure(
+                str(failure["stage"]), int(failure["errno"]), str(failure["workdir"])
+            )
             pending.ended.set()
 
 
-def _failed(failure: dict[str, Any], request: ExecRequest, duration: float) -> ExecResult:
+def _failed(failure: _Failure, request: ExecRequest, duration: float) -> ExecResult:
     """Turn a command that never started into a shell's answer, or into the cwd's own error."""
-    stage, code = failure["stage"], int(failure["errno"])
+    stage, code = failure.stage, failure.code
     if stage in {"cwd", "workdir"}:
-        raise OSError(code, os.strerror(code), request.cwd)
+        where = request.cwd if stage == "cwd" else failure.workdir
+        raise OSError(code, os.strerror(code), where)
     if stage == "exec":
         returncode = 127 if code == errno.ENOENT else 126
         text = f"{request.argv[0]}: {os.strerror(code)}\n"

@@ -32,6 +32,7 @@ HEADER = struct.Struct("!IcI")
 TAG = "PYTEST_BOTTLE_EXEC"
 CHUNK = 256 * 1024
 HIGH_WATER = 4 * CHUNK
+PIPE_LIMIT = 1024 * 1024  # The kernel's default for fs.pipe-max-size.
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
@@ -273,47 +274,60 @@ class Server:
         env = dict(self.env)
         env.update(request["env"])
         env[TAG] = tag
-        report, report_write = os.pipe()
-        stdin: tuple[int, int | None] = (
-            os.pipe() if request["stdin"] else (os.open(os.devnull, os.O_RDONLY), None)
-        )
-        stdout, stderr = os.pipe(), os.pipe()
         command_line = {"argv": request["argv"], "env": env, "cwd": request["cwd"]}
-        streams = (stdin[0], stdout[1], stderr[1])
+        ours: list[int] = []
+        theirs: list[int] = []
         try:
-            pid = self.fork(command_line, report_write, streams) or self.fork_here(
-                command_line, report_write, streams
+            self.open_streams(ours, theirs, stdin=request["stdin"])
+            streams = (theirs[3], theirs[1], theirs[2])
+            pid = self.fork(command_line, theirs[0], streams) or self.fork_here(
+                command_line, theirs[0], streams
             )
         except OSError as problem:
-            pid = -1
+            for fd in ours + theirs:
+                os.close(fd)
             self.fail(connection, number, "fork", problem.errno or 0)
-        for fd in (report_write, stdin[0], stdout[1], stderr[1]):
+            return
+        for fd in theirs:
             os.close(fd)
-        words = self.read_report(report) if pid > 0 else b""
-        os.close(report)
+        words = self.read_report(ours[0])
+        os.close(ours.pop(0))
         guest_pid, _, failure = words.partition(b"\n")
-        if pid < 0 or failure or not guest_pid:
-            for unused in (stdin[1], stdout[0], stderr[0]):
-                if unused is not None:
-                    os.close(unused)
-            if pid > 0:
-                os.waitpid(pid, 0)
-                stage, code = failure.decode().split() if failure else ("start", "0")
-                self.fail(connection, number, stage, int(code))
+        if failure or not guest_pid:
+            for fd in ours:
+                os.close(fd)
+            os.waitpid(pid, 0)
+            stage, code = failure.decode().split() if failure else ("start", "0")
+            self.fail(connection, number, stage, int(code))
             return
         command = Exec(connection, number, pid, int(guest_pid), tag)
         self.execs[connection, number] = command
-        for fd, kind in ((stdout[0], STDOUT), (stderr[0], STDERR)):
-            os.set_blocking(fd, False)
+        for fd, kind in zip(ours, (STDOUT, STDERR)):  # noqa: B905 - not in Python 3.7
             command.outputs[fd] = kind
             self.selector.register(fd, selectors.EVENT_READ, (self.output, (command, fd)))
-        if stdin[1] is not None:
-            os.set_blocking(stdin[1], False)
-            command.stdin_fd = stdin[1]
+        if request["stdin"]:
+            command.stdin_fd = ours[2]
+        for fd in ours:
+            os.set_blocking(fd, False)
 
-    def fork_here(
-        self, request: dict[str, Any], report: int, streams: tuple[int, int, int]
-    ) -> int:
+    @staticmethod
+    def open_streams(ours: list[int], theirs: list[int], *, stdin: bool) -> None:
+        """Append both ends of report, stdout, stderr and stdin; the last is /dev/null if not asked.
+
+        What was opened before one fails is in the lists.
+        """
+        for _ in range(3):
+            read_fd, write_fd = os.pipe()
+            ours.append(read_fd)
+            theirs.append(write_fd)
+        if stdin:
+            read_fd, write_fd = os.pipe()
+            ours.append(write_fd)
+            theirs.append(read_fd)
+        else:
+            theirs.append(os.open(os.devnull, os.O_RDONLY))
+
+    def fork_here(self, request: dict[str, Any], report: int, streams: tuple[int, int, int]) -> int:
         """Fork a child of this process that becomes the command; return its pid."""
         pid = os.fork()
         if pid == 0:
@@ -331,7 +345,7 @@ class Server:
             words += data
 
     def fail(self, connection: Connection, number: int, stage: str, code: int) -> None:
-        payload = {"stage": stage, "errno": code}
+        payload = {"stage": stage, "errno": code, "workdir": self.workdir}
         self.send(connection, FAILED, number, json.dumps(payload).encode())
 
     def feed(self, command: Exec, _mask: int) -> None:
@@ -419,7 +433,8 @@ class Server:
         """
         for fd in list(command.outputs):
             try:
-                while True:
+                # Not without end, as its children may write on: no pipe holds more than this.
+                for _ in range(PIPE_LIMIT // CHUNK):
                     data = os.read(fd, CHUNK)
                     if not data:
                         self.close_output(command, fd)
@@ -480,15 +495,18 @@ def become_command(
         for number in RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.umask(0o022)
-        stage = "workdir"
-        os.chdir(workdir)
-        if request["cwd"] is not None:
+        cwd = request["cwd"]
+        if cwd is None or not cwd.startswith("/"):
+            stage = "workdir"
+            os.chdir(workdir)
+        if cwd is not None:
             stage = "cwd"
-            os.chdir(request["cwd"])
+            os.chdir(cwd)
         stage = "exec"
         replace(request["argv"], request["env"])
-    except OSError as problem:
-        os.write(report, f"{stage} {problem.errno or 0}".encode())
+    except (OSError, ValueError) as problem:  # ValueError: a NUL, or what no encoding has.
+        code = getattr(problem, "errno", None) or errno.EINVAL
+        os.write(report, f"{stage} {code}".encode())
     finally:
         os._exit(127)
 

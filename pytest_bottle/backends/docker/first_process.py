@@ -42,15 +42,18 @@ if [ -w /etc/hosts ]; then {WRITE_HOSTS} fi
 command -v python3 >/dev/null 2>&1 && exec python3 -IS -c "$1" "$3"
 echo "pytest-bottle: no python3"
 exec 3<&0 </dev/null
-(
-    stay=
-    while IFS= read -r word; do [ "$word" != "$2" ] || stay=yes; done
-    [ "$stay" ]
-) <&3 &
-wait $! || exit 0
+while :; do
+    (
+        while IFS= read -r word; do [ "$word" != "$2" ] || exit 0; done
+        exit 1
+    ) <&3 &
+    wait $!
+    case $? in 0) break ;; 1) exit 0 ;; esac
+done
 while :; do sleep 3600 & wait $!; done
 """
-"""The shell waits for a child that reads, and not itself: a shell that waits reaps orphans too."""
+"""The shell waits for a child that reads, and reads not itself: a shell that waits reaps orphans too.
+A guest may kill the child, which then has a successor."""
 
 
 def entrypoint(token: str, workdir: str) -> list[str]:
