@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Final
 
 from pytest_bottle.errors import MarkerError
@@ -26,6 +27,7 @@ from pytest_bottle.state.run import Run
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Collection
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pytest
@@ -70,7 +72,21 @@ class Engine:
             report=report,
         )
         run = Run.join(identity.run_id, identity.worker, controller)
-        self.lifecycle: Final = Lifecycle(run, settings, _extensions(config))
+        self._config = config
+        extensions = Extensions()
+        _add_extensions(extensions, lambda name: getattr(config.hook, name)(config=config))
+        self.lifecycle: Final = Lifecycle(run, settings, extensions)
+
+    def hear(self, plugin: object) -> None:
+        """Add the extensions of a conftest file that was found after the first bottle or gate."""
+        manager = self._config.pluginmanager
+        others = [other for other in manager.get_plugins() if other is not plugin]
+
+        def call(name: str) -> Iterable[Any]:
+            answers: Iterable[Any] = manager.subset_hook_caller(name, others)(config=self._config)
+            return answers
+
+        _add_extensions(self.lifecycle.extensions, call)
 
     def check_options(self) -> None:
         """Check the names that the settings have.
@@ -169,18 +185,13 @@ class Engine:
         return listed or ()
 
 
-def _extensions(config: pytest.Config) -> Extensions:
-    """Return the built-in extensions and those of the plugins and conftest files."""
-    extensions = Extensions()
-    hook = config.hook
+def _add_extensions(extensions: Extensions, call: Callable[[str], Iterable[Any]]) -> None:
+    """Add what plugins and conftest files return from the hooks; `call` calls one by its name."""
     extensions.add(
-        backends=[one for some in hook.pytest_bottle_backends(config=config) for one in some],
-        agents=[one for some in hook.pytest_bottle_agents(config=config) for one in some],
-        provisioners=[
-            one for some in hook.pytest_bottle_provisioners(config=config) for one in some
-        ],
+        backends=[one for some in call("pytest_bottle_backends") for one in some],
+        agents=[one for some in call("pytest_bottle_agents") for one in some],
+        provisioners=[one for some in call("pytest_bottle_provisioners") for one in some],
         capabilities=[
-            one for some in hook.pytest_bottle_capabilities(config=config) for one in some.items()
+            one for some in call("pytest_bottle_capabilities") for one in some.items()
         ],
     )
-    return extensions

@@ -65,6 +65,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(session.finish)
 
 
+def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
+    """Hear a conftest file of which pytest only learns while it collects."""
+    config: pytest.Config | None = manager.getplugin("pytestconfig")
+    session = None if config is None else config.stash.get(SESSION_KEY, None)
+    if session is not None:
+        session.hear(plugin)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Refuse settings that name what there is not."""

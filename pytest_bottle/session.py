@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import uuid
 from dataclasses import dataclass
 from dataclasses import field
@@ -117,12 +118,21 @@ class BottleSession:
         """This process's lifecycle, started when it is first asked for."""
         return self.engine.lifecycle
 
+    def hear(self, plugin: object) -> None:
+        """Take note of a plugin that has just been registered."""
+        if self._engine is not None:
+            self._engine.hear(plugin)
+
     def _report(self, line: str) -> None:
-        """Show a line at once, past the capturing of output; workers share the terminal."""
+        """Show a line at once, past the capturing of output.
+
+        On stderr, which xdist's workers share with the terminal; their stdout goes nowhere.
+        """
         capture = self.config.pluginmanager.getplugin("capturemanager")
         shown = capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
         with shown:
-            print(f"\n[bottle {self.identity.worker}] {line}", flush=True)  # noqa: T201
+            sys.stderr.write(f"\n[bottle {self.identity.worker}] {line}\n")
+            sys.stderr.flush()
 
     # The running test
 

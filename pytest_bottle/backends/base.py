@@ -7,8 +7,6 @@ travel through commands (`cat`, `tar`), so that they obey the guest's own users 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -20,6 +18,9 @@ from pytest_bottle.errors import CommandError
 from pytest_bottle.state.resource import Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Mapping
+    from collections.abc import Callable
     from pytest_bottle.plan import BottlePlan
 
 __all__ = [
@@ -134,6 +135,10 @@ class Probe:
     """What the host's owner can do where it is not there."""
 
 
+def silence(_line: str) -> None:
+    """Report nothing."""
+
+
 @runtime_checkable
 class Sandbox(Protocol):
     """A launched sandbox: commands in, results out, and an end."""
@@ -203,10 +208,14 @@ class Backend(Protocol):
         """Find out, for real, whether this host can launch a sandbox. Never raises."""
         ...
 
-    def prepare(self, plan: BottlePlan) -> None:
+    def prepare(self, plan: BottlePlan, report: Callable[[str], None] = silence) -> None:
         """Check the plan against the host and make its image ready; start nothing.
 
         Images are made once per host: the caller holds the run's lock for the image meanwhile.
+
+        Args:
+            plan: What will be launched.
+            report: Gets lines of progress while a person has to wait.
 
         Raises:
             CapabilityError, ImageError, ManifestError

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_bottle.lifecycle.settings import Settings
     from pytest_bottle.plan import BottlePlan
     from pytest_bottle.state.run import Run
+    from pytest_bottle.state.slots import Ticket
 
 
 class Launcher:
@@ -47,6 +48,7 @@ class Launcher:
         self._swept = False
         self._bottles = Slots(slots_directory(), "bottles", settings.slots or default_slots())
         self._launches = Slots(slots_directory(), "launches", default_launches())
+        self._tickets: dict[str, Ticket] = {}
         self._leaving: list[str] = []
         """Bottles that their engines still remove."""
 
@@ -65,11 +67,10 @@ class Launcher:
         self._run.bottle_directory(plan.name)
         write_prompt_file(plan)
         label = f"{plan.name} (pid {os.getpid()})"
-        undo.push(
-            self._bottles.acquire(
-                label=label, deadline=self._settings.slot_deadline, on_wait=self._waiting
-            )
+        self._tickets[plan.name] = self._bottles.acquire(
+            label=label, deadline=self._settings.slot_deadline, on_wait=self._waiting
         )
+        undo.callback(self._release, plan.name)
         ensure_watchdog(self._run)
         planned = _marked(backend, backend.planned_resources(plan))
         directory = Resource(kind="directory", id=str(plan.state_dir))
@@ -97,6 +98,14 @@ class Launcher:
         leaving, self._leaving = self._leaving, []
         for name in leaving:
             self._run.journal.settled(name)
+
+    def release_slots(self) -> None:
+        """Give back the slots of the bottles that outlive this process."""
+        for name in list(self._tickets):
+            self._release(name)
+
+    def _release(self, name: str) -> None:
+        self._tickets.pop(name).release()
 
     def _settle(self, name: str, ending: _Ending) -> None:
         # What resisted stays in the journal, and the watchdog tries again.

@@ -165,7 +165,7 @@ class Lifecycle:
             return
 
         def make() -> bool:
-            backend.prepare(plan)
+            backend.prepare(plan, self.settings.report)
             return True
 
         # It may take minutes, and a person who does not want to wait may kill this process.
@@ -231,6 +231,7 @@ class Lifecycle:
             _try(problems, functools.partial(backend.settle, SETTLE_DEADLINE))
         if not problems:
             _try(problems, self._launcher.settle)
+        self._launcher.release_slots()
         for backend in self.extensions.loaded_backends:
             _try(problems, backend.shutdown)
         if problems:

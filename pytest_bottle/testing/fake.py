@@ -7,8 +7,6 @@ backend goes the same way as one with a container.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 import os
 import pwd
@@ -16,7 +14,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -27,8 +24,9 @@ from pytest_bottle import process
 from pytest_bottle.backends.base import Guest
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.base import Resource
+from pytest_bottle.backends.base import silence
 from pytest_bottle.backends.channel.client import Channel
-from pytest_bottle.backends.channel.server import BASE_PATH
+from pytest_bottle.backends.channel.command import BASE_PATH
 from pytest_bottle.backends.channel.stream import PipeStream
 from pytest_bottle.backends.channel.stream import SocketStream
 from pytest_bottle.errors import BottleError
@@ -36,20 +34,17 @@ from pytest_bottle.errors import CapabilityError
 from pytest_bottle.errors import LaunchError
 from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.errors import TeardownError
-from pytest_bottle.errors import UserUnsupportedError
 from pytest_bottle.plan import BottlePlan
 from pytest_bottle.state.owner import Owner
+from pytest_bottle.testing.fake_sandbox import Countdown
+from pytest_bottle.testing.fake_sandbox import FakeSandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Mapping
     from collections.abc import Sequence
 
-    from pytest_bottle.backends.base import ExecRequest
-    from pytest_bottle.backends.base import ExecResult
     from pytest_bottle.backends.channel.stream import Stream
-
-STOP_GRACE: Final = 10.0
-"""Seconds that a keeper gets to end its commands before it is killed."""
 
 _PACKAGE_PARENT: Final = str(Path(pytest_bottle.__file__).parent.parent)
 _START: Final = (
@@ -104,7 +99,7 @@ class FakeBackend:
                 return Probe(ok=False, detail=str(problem))
         return Probe(ok=True, detail="commands run on this host, without isolation or limits")
 
-    def prepare(self, plan: BottlePlan) -> None:
+    def prepare(self, plan: BottlePlan, report: Callable[[str], None] = silence) -> None:  # noqa: ARG002
         """Refuse what a host's ordinary process cannot have."""
         if self._unavailable:
             raise CapabilityError(self.name, reason=self._unavailable)
@@ -216,119 +211,6 @@ class FakeBackend:
 
     def shutdown(self) -> None:
         """Return at once: it holds nothing open."""
-
-
-class FakeSandbox:
-    """See `Sandbox`."""
-
-    def __init__(
-        self,
-        *,
-        channel: Channel,
-        guest: Guest,
-        owner: Owner,
-        directory: Path,
-        env: Mapping[str, str],
-        socket_path: Path | None,
-        keeper: process.Process | None,
-        lose_after: int | None,
-        stops_to_fail: Countdown,
-    ) -> None:
-        """Take over a connected channel; `keeper` is None where another process started it."""
-        self._channel = channel
-        self._guest = guest
-        self._owner = owner
-        self._directory = directory
-        self._env = env
-        self._socket_path = socket_path
-        self._keeper = keeper
-        self._lose_after = lose_after
-        self._commands = itertools.count()
-        self._stops_to_fail = stops_to_fail
-        self._stopped = False
-
-    @property
-    def guest(self) -> Guest:
-        """Its user, home and working directory."""
-        return self._guest
-
-    @property
-    def resources(self) -> Sequence[Resource]:
-        """The keeper, whose end is the end of every command."""
-        return [Resource(kind="process", id=self._owner.encode())]
-
-    def exec(self, request: ExecRequest) -> ExecResult:
-        """Run one command; see `Sandbox.exec`."""
-        if request.user not in {None, self._guest.user, str(self._guest.uid)}:
-            raise UserUnsupportedError(
-                str(request.user),
-                reason=f"a fake sandbox has one user, {self._guest.user!r} "
-                f"(uid {self._guest.uid}), the one that runs the tests.",
-            )
-        if self._lose_after is not None and next(self._commands) >= self._lose_after:
-            self._owner.kill()
-            self._channel.wait_ended(STOP_GRACE)
-        return self._channel.exec(request)
-
-    def connection(self, user: str | None = None) -> tuple[str, ...]:
-        """Return a command line that attaches a person's shell."""
-        del user  # There is just the one.
-        variables = [f"{name}={value}" for name, value in self._env.items()]
-        script = 'cd -- "$0" && exec env -i -- "$@" /bin/sh -i'
-        return ("/bin/sh", "-c", script, self._guest.workdir, *variables)
-
-    def reference(self) -> Mapping[str, Any]:
-        """Return where it is, for `Backend.attach`."""
-        return {
-            "owner": self._owner.encode(),
-            "guest": dataclasses.asdict(self._guest),
-            "directory": str(self._directory),
-            "socket": None if self._socket_path is None else str(self._socket_path),
-            "env": dict(self._env),
-        }
-
-    def detach(self) -> None:
-        """Let it outlive this process."""
-        self._channel.detach()
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._channel.close()
-
-    def stop(self) -> bool:
-        """End it; returns when its processes have ended and its directory is gone."""
-        if self._stopped:
-            return True
-        self._stopped = True
-        self._channel.quit()
-        if not self._owner.wait(STOP_GRACE):
-            self._owner.kill()
-        if self._keeper is not None:
-            self._keeper.wait()
-        self._channel.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        if self._directory.exists():
-            message = f"the directory {self._directory} cannot be removed"
-            raise TeardownError(message)
-        if self._stops_to_fail.next():
-            message = f"something of {self._directory} remains: this stop was to fail"
-            raise TeardownError(message)
-        return True
-
-
-class Countdown:
-    """Says yes a given number of times, to whichever thread asks first."""
-
-    def __init__(self, count: int) -> None:
-        """Start with `count`."""
-        self._left = count
-        self._lock = threading.Lock()
-
-    def next(self) -> bool:
-        """Whether this time is one of them."""
-        with self._lock:
-            self._left -= 1
-            return self._left >= 0
 
 
 def _start_keeper(plan: BottlePlan, directory: Path) -> tuple[process.Process, Path]:

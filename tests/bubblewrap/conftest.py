@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from pytest_bottle.backends.base import ExecRequest
 from pytest_bottle.backends.base import ExecResult
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.bubblewrap.backend import BubblewrapBackend
-from pytest_bottle.backends.bubblewrap.sandbox import BubblewrapSandbox
 from pytest_bottle.plan import BottlePlan
+
+if TYPE_CHECKING:
+    from pytest_bottle.backends.bubblewrap.sandbox import BubblewrapSandbox
 
 _numbers = itertools.count()
 
@@ -80,7 +83,11 @@ def make_plan(state_dir: Path, **fields: Any) -> BottlePlan:
 @pytest.fixture(scope="session")
 def probe() -> Probe:
     """What the backend says about this host."""
-    return BubblewrapBackend().probe()
+    backend = BubblewrapBackend()
+    try:
+        return backend.probe()
+    finally:
+        backend.shutdown()
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from pytest_bottle.backends.bubblewrap.backend import UNPRIVILEGED_BASE
 from pytest_bottle.errors import UserUnsupportedError
 
 pytestmark = pytest.mark.bottle_requires("bubblewrap")
+NOBODY = "65534"
+"""Where a container has no other uid to give."""
+
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root has a uid to give up")
 
 
@@ -22,14 +25,9 @@ def status(pid: int, field: str) -> list[str]:
 
 @AS_ROOT
 def test_no_process_of_a_sandbox_is_root_on_the_host(box):
-    (pid,) = box.sh("sleep 20 >/dev/null & echo $!").stdout.split()
-    assert pid
     for process in (box.keeper, box.init):
-        assert len(set(status(process, "Uid"))) == 1
-        assert (
-            int(status(process, "Uid")[0]) >= UNPRIVILEGED_BASE
-            or status(process, "Uid")[0] == "65534"
-        )
+        (uid,) = set(status(process, "Uid"))
+        assert int(uid) >= UNPRIVILEGED_BASE or uid == NOBODY
         assert status(process, "Groups") == []
 
 
@@ -37,7 +35,7 @@ def test_no_process_of_a_sandbox_is_root_on_the_host(box):
 def test_two_sandboxes_have_two_uids(launch):
     """Neither could touch the other's processes, even outside of its walls."""
     first, second = (status(launch().init, "Uid") for _ in range(2))
-    assert first != second or first[0] == "65534"
+    assert first != second or first[0] == NOBODY
 
 
 def test_a_command_has_no_capability_and_can_gain_none(launch):
@@ -49,9 +47,7 @@ def test_a_command_has_no_capability_and_can_gain_none(launch):
 
 
 def test_the_default_user_is_an_ordinary_one(box):
-    assert box.exec("id").stdout == "uid=1000(bottle) gid=1000(bottle) groups=1000(bottle)\n" or (
-        "uid=1000(bottle) gid=1000(bottle)" in box.exec("id").stdout
-    )
+    assert "uid=1000(bottle) gid=1000(bottle)" in box.exec("id").stdout
     assert box.sandbox.guest.home == "/home/bottle"
     assert box.sh("cd && pwd && touch here && test -O .").stdout == "/home/bottle\n"
 
@@ -73,8 +69,8 @@ def test_a_sandbox_has_one_user(box):
 def test_a_guest_cannot_write_what_it_has_of_the_host(launch):
     """As its root neither."""
     box = launch(user="root")
-    for path in ("/usr/bin/planted", "/etc/passwd", "/bin/planted"):
-        assert not box.sh(f"echo x > {path}").success or not path.startswith(("/usr", "/bin"))
+    for path in ("/usr/bin/planted", "/usr/lib/planted", "/proc/sys/kernel/hostname"):
+        assert "Read-only file system" in box.sh(f"echo x > {path}").stderr
     assert not Path("/usr/bin/planted").exists()
 
 

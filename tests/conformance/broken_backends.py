@@ -133,7 +133,10 @@ BREAKAGES = {
         Breakage(merges_the_streams, ("test_stdout_and_stderr_come_apart",)),
         Breakage(
             translates_line_ends,
-            ("test_text_comes_back_as_it_was_written[carriage-returns]", "test_text_arrives[unicode]"),
+            (
+                "test_text_comes_back_as_it_was_written[carriage-returns]",
+                "test_text_arrives[unicode]",
+            ),
         ),
         Breakage(
             loses_the_end_of_output,
@@ -188,7 +191,8 @@ class BrokenBackend(FakeBackend):
     def launch(self, plan):
         sandbox = super().launch(plan)
         run = sandbox.exec
-        sandbox.exec = lambda request: BREAKAGES[self.name].wrong(run, request)
+        wrong = BREAKAGES[self.name].wrong
+        sandbox.exec = lambda request: wrong(run, request)  # type: ignore[method-assign]
         return sandbox
 
 

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -85,7 +85,7 @@ def home():
     shutil.rmtree(path)
 
 
-def closed_directories():
+def closed_directories() -> list[str]:
     """Return the directories on the way to what the user's Python needs that it may not pass."""
     needed = [
         sys.executable,
@@ -100,7 +100,7 @@ def closed_directories():
     return [str(path) for path in sorted(passed) if not path.stat().st_mode & 0o001]
 
 
-def run_as_user(home, *arguments):
+def run_as_user(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest as the user; return what it said."""
     closed = closed_directories()
     scratch = home / "layers"
@@ -132,10 +132,11 @@ def run_as_user(home, *arguments):
 def test_an_ordinary_user_gets_the_same_bottle(home):
     """Each check of both suites runs, and passes."""
     (home / "test_unprivileged.py").write_text(MODULE.format(uid=UID))
-    done = run_as_user(home, "test_unprivileged.py", "--junitxml=junit.xml", "-rfEs", "--tb=short", "--timeout=60")
+    arguments = ["--junitxml=junit.xml", "-rfEs", "--tb=short", "--timeout=60"]
+    done = run_as_user(home, "test_unprivileged.py", *arguments)
     said = done.stdout + done.stderr
     assert (home / "junit.xml").exists(), said
-    suite = ElementTree.parse(home / "junit.xml").getroot().find("testsuite")
+    suite = ET.parse(home / "junit.xml").getroot().find("testsuite")
     assert suite is not None
     counts = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
     if counts["skipped"] == counts["tests"]:

@@ -6,8 +6,8 @@ import os
 import runpy
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -41,8 +41,8 @@ def outcomes(tmp_path_factory):
         check=False,
     )
     assert report.exists(), done.stdout + done.stderr
-    found = {}
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
+    found: dict[str, dict[str, str]] = {}
+    for case in ET.parse(report).getroot().iter("testcase"):
         name = case.attrib["classname"].rpartition("Test_")[2]
         outcome = next((child.tag for child in case if child.tag != "properties"), "passed")
         found.setdefault(name, {})[case.attrib["name"]] = outcome
@@ -55,4 +55,4 @@ def test_a_broken_promise_is_noticed(outcomes, name):
     """Every check that is named for it fails, in all its variants, and not by an accident."""
     wanted = {check.partition("[")[0] for check in BREAKAGES[name].checks}
     assert {check.partition("[")[0] for check in outcomes[name]} == wanted
-    assert {check: outcome for check, outcome in outcomes[name].items() if outcome != "failure"} == {}
+    assert [check for check, outcome in outcomes[name].items() if outcome != "failure"] == []

@@ -10,10 +10,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import pytest_bottle
@@ -72,7 +72,8 @@ def scene() -> Iterator[Scene]:
     if scene.engine is not None:
         scene.engine.close()
     for pid in branded(scene.brand):
-        psutil.Process(pid).kill()
+        with suppress(ProcessLookupError):
+            kill(pid)
     eventually(lambda: not branded(scene.brand))
     for group in scene.control_groups():
         eventually(lambda group=group: _removed(group), 2)
@@ -113,6 +114,7 @@ def start_run(scene: Scene, tmp_path: Path) -> Iterator[StartRun]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pytest", "-p", "pausing", "-p", "no:cacheprovider"),
+                *("-p", "no:randomly"),
                 *(f"--basetemp={directory / 'basetemp'}", f"--bottle-backend={backend}"),
                 *options,
                 suite,

@@ -192,14 +192,12 @@ def test_a_dockerfile_is_built_once(tmp_path):
     image = ImagePlan(dockerfile=dockerfile, build_args=(("WORD", word),))
     plan = make_plan(tmp_path, image=image)
     backend, lines = DockerBackend(), list[str]()
-    backend.report = lines.append
-    backend.prepare(plan)
+    backend.prepare(plan, lines.append)
     sandbox = backend.launch(plan)
     assert run(sandbox, "cat", "/word").stdout == f"{word}\n"
     sandbox.stop()
     again, more = DockerBackend(), list[str]()
-    again.report = more.append
-    again.prepare(plan)
+    again.prepare(plan, more.append)
     assert any(line.startswith("Step 3/4") for line in lines)
     assert more == []
     backend.settle(10)

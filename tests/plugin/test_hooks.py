@@ -83,8 +83,11 @@ def test_provisioner_of_a_conftest(pytester, run):
         from pytest_bottle.provision.steps import Run
 
         def greet(plan, paths):
-            yield PutFile(f"{paths.workdir}/greeting", f"Welcome to {plan.name}".encode())
-            yield Run(("cp", "given", "copied"))
+            greeting = f"Welcome to {plan.name}".encode()
+            return [
+                PutFile(path=f"{paths.workdir}/greeting", content=greeting),
+                Run(argv=("cp", "/workspace/given", "/workspace/copied")),
+            ]
 
         def pytest_bottle_provisioners(config):
             return [greet]

@@ -60,8 +60,7 @@ def test_run_scoped_bottle_is_really_shared(pytester, run):
                 time.sleep(0.02)
         """
     )
-    run("-n4", "--dist=each", "--tx=4*popen")
-    run("-n4", "--maxschedchunk=1").assert_outcomes(passed=4)
+    run("-n4").assert_outcomes(passed=4)
 
 
 def test_slots_bound_bottles_over_workers(pytester, run):
@@ -110,7 +109,7 @@ def test_image_is_prepared_once_for_all_workers(pytester, run, fake_backend):
     """The others wait, and use what was made."""
     fake_backend(
         more="""
-    def prepare(self, plan):
+    def prepare(self, plan, report):
         import time
 
         time.sleep(0.3)

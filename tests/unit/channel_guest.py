@@ -18,8 +18,9 @@ import pytest
 
 from pytest_bottle.backends.base import ExecRequest
 from pytest_bottle.backends.base import ExecResult
-from pytest_bottle.backends.channel import server
+from pytest_bottle.backends.channel import command
 from pytest_bottle.backends.channel.client import Channel
+from pytest_bottle.backends.channel.program import guest_program
 from pytest_bottle.backends.channel.stream import PipeStream
 from pytest_bottle.backends.channel.stream import SocketStream
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 1024 * 1024
-SOURCE = Path(server.__file__).read_text()
+SOURCE = guest_program().decode()
 ON_A_SOCKET = f"""{SOURCE.rpartition("if __name__")[0]}
 served = Server({{"PATH": BASE_PATH}}, sys.argv[1])
 os.set_inheritable(int(sys.argv[2]), False)
@@ -75,7 +76,7 @@ def eventually(true: Callable[[], object], seconds: float = 5.0) -> bool:
 
 def start_on_pipes(workdir: Path) -> tuple[subprocess.Popen[bytes], Channel]:
     """As in a container: the program is sent as text, the stream is its stdin and stdout."""
-    settings = json.dumps({"env": {"PATH": server.BASE_PATH}, "workdir": str(workdir)})
+    settings = json.dumps({"env": {"PATH": command.BASE_PATH}, "workdir": str(workdir)})
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", SOURCE, settings],
         stdin=subprocess.PIPE,

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from pytest_bottle.backends.base import ExecRequest
-from pytest_bottle.backends.channel import server
+from pytest_bottle.backends.channel import frames
 from pytest_bottle.backends.channel.client import Channel
 from pytest_bottle.backends.channel.stream import SocketStream
 from pytest_bottle.errors import ExecTimeoutError
@@ -187,7 +187,7 @@ class TestSlowClient:
             )
         message: dict[str, Any] = {"argv": ["yes"], "env": {}, "cwd": None, "stdin": False}
         payload = json.dumps(message).encode()
-        ours.sendall(server.HEADER.pack(len(payload), server.SPAWN, 1) + payload)
+        ours.sendall(frames.HEADER.pack(len(payload), frames.SPAWN, 1) + payload)
         try:
             time.sleep(0.7)
             before = psutil.Process(process.pid).memory_info().rss
@@ -211,11 +211,11 @@ class TestHostileServer:
         "answer",
         [
             b"no frame at all " * 100,
-            server.HEADER.pack(2**32 - 1, server.STDOUT, 1),
-            server.HEADER.pack(2, server.DONE, 1) + b"[]",
-            server.HEADER.pack(2, server.DONE, 1) + b"{}",
-            server.HEADER.pack(2, server.FAILED, 1) + b"{}",
-            server.HEADER.pack(1, server.HELLO, 1) + b"x",
+            frames.HEADER.pack(2**32 - 1, frames.STDOUT, 1),
+            frames.HEADER.pack(2, frames.DONE, 1) + b"[]",
+            frames.HEADER.pack(2, frames.DONE, 1) + b"{}",
+            frames.HEADER.pack(2, frames.FAILED, 1) + b"{}",
+            frames.HEADER.pack(1, frames.HELLO, 1) + b"x",
         ],
         ids=["noise", "endless-frame", "list", "no-code", "no-stage", "no-json"],
     )

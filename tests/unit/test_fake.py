@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
 
-import psutil
 import pytest
 
 import pytest_bottle
 from pytest_bottle.backends.base import Backend
 from pytest_bottle.backends.base import ExecRequest
+from pytest_bottle.backends.base import ExecResult
 from pytest_bottle.backends.base import Resource
 from pytest_bottle.backends.base import Sandbox
 from pytest_bottle.errors import CapabilityError
@@ -27,6 +29,9 @@ from pytest_bottle.plan import BottlePlan
 from pytest_bottle.plan import ImagePlan
 from pytest_bottle.state.owner import Owner
 from pytest_bottle.testing.fake import FakeBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAEMON = "sleep {mark} >/dev/null 2>&1 & (env -i setsid sleep {mark} >/dev/null 2>&1 &)"
 """Starts two processes that outlive their command; one has left it in every way there is."""
@@ -57,26 +62,31 @@ def launch(plan):
         sandbox.stop()
 
 
-def sh(sandbox, script, **changes):
+def sh(sandbox: Sandbox, script: str, **changes: Any) -> ExecResult:
     return sandbox.exec(ExecRequest(argv=("sh", "-c", script), **changes))
 
 
-def running(mark):
-    return [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if str(mark) in (process.info["cmdline"] or [])
-    ]
+def running(mark: int) -> list[int]:
+    """Return the living processes with the mark as an argument."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(mark).encode() in words:
+            found.append(int(path.parent.name))
+    return found
 
 
-def wait_until(condition, timeout=5):
+def wait_until(condition: Callable[[], bool], timeout: float = 5) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def start_daemons(sandbox):
+def start_daemons(sandbox: Sandbox) -> int:
     mark = next(_marks)
     sh(sandbox, DAEMON.format(mark=mark))
     wait_until(lambda: len(running(mark)) == 2)
@@ -157,13 +167,12 @@ def test_stop_ends_what_commands_left_running(launch):
 def test_whatever_dies_takes_everything_with_it(launch, victim):
     sandbox = launch()
     mark = start_daemons(sandbox)
-    guard = psutil.Process(Owner.decode(sandbox.resources[0].id).pid)
-    if victim == "guard":
-        guard.kill()
-    elif victim == "server":
-        guard.children()[0].send_signal(signal.SIGKILL)
-    else:
+    guard = Owner.decode(sandbox.resources[0].id).pid
+    (server,) = Path(f"/proc/{guard}/task/{guard}/children").read_text().split()
+    if victim == "client":
         sandbox.close()
+    else:
+        os.kill(guard if victim == "guard" else int(server), signal.SIGKILL)
     wait_until(lambda: not running(mark))
     with pytest.raises(SandboxLostError):
         sh(sandbox, "true")

@@ -15,6 +15,7 @@ from typing import Final
 from pytest_bottle.backends.base import Guest
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.base import Resource
+from pytest_bottle.backends.base import silence
 from pytest_bottle.backends.bubblewrap import cgroup
 from pytest_bottle.backends.bubblewrap import seccomp
 from pytest_bottle.backends.bubblewrap.binary import find_bwrap
@@ -37,6 +38,7 @@ from pytest_bottle.plan import Limits
 from pytest_bottle.state.owner import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Mapping
     from collections.abc import Sequence
 
@@ -83,7 +85,7 @@ class BubblewrapBackend:
             return Probe(ok=False, detail=detail, fix=fix)
         return Probe(ok=True, detail=f"{bwrap.origin}; {_limits_sentence()}")
 
-    def prepare(self, plan: BottlePlan) -> None:
+    def prepare(self, plan: BottlePlan, report: Callable[[str], None] = silence) -> None:  # noqa: ARG002
         """Check that the image is a root file system that can be used here."""
         find_bwrap()
         image = _image_directory(plan)

@@ -13,7 +13,7 @@ from typing import NoReturn
 from pytest_bottle.backends.bubblewrap import namespaces
 from pytest_bottle.backends.bubblewrap import seccomp
 from pytest_bottle.backends.bubblewrap.sandbox import Keeper
-from pytest_bottle.backends.channel.server import replace
+from pytest_bottle.backends.channel.command import replace
 from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.state.owner import Owner
 

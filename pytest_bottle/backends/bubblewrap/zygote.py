@@ -20,7 +20,7 @@ from typing import NoReturn
 from pytest_bottle.backends.bubblewrap import namespaces
 from pytest_bottle.backends.bubblewrap.messages import receive
 from pytest_bottle.backends.bubblewrap.messages import send
-from pytest_bottle.backends.channel.server import become_command
+from pytest_bottle.backends.channel.command import become_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The host's end of the exec channel: many commands at once over one stream.
 
-`server.py` has the other end and describes the frames.
+`server.py` has the other end, and `frames.py` says what they speak.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from typing import Final
 
 from pytest_bottle.backends.base import ExecResult
-from pytest_bottle.backends.channel import server
+from pytest_bottle.backends.channel import frames
 from pytest_bottle.errors import ExecTimeoutError
 from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import SandboxLostError
@@ -147,7 +147,7 @@ class Channel:
             "cwd": request.cwd,
             "stdin": request.input is not None,
         }
-        self._send(server.SPAWN, number, json.dumps(message).encode())
+        self._send(frames.SPAWN, number, json.dumps(message).encode())
         if request.input is None:
             return
         if len(request.input) <= STDIN_CHUNK:
@@ -167,8 +167,8 @@ class Channel:
             for offset in range(0, len(view), STDIN_CHUNK):
                 if pending.ended.is_set():
                     return
-                self._send(server.STDIN, number, view[offset : offset + STDIN_CHUNK])
-            self._send(server.STDIN_END, number, b"")
+                self._send(frames.STDIN, number, view[offset : offset + STDIN_CHUNK])
+            self._send(frames.STDIN_END, number, b"")
         except SandboxLostError:
             return  # Whoever waits for the command is told.
 
@@ -216,14 +216,14 @@ class Channel:
         Raises:
             SandboxLostError: it did not confirm.
         """
-        self._send(server.DETACH, 0, b"")
+        self._send(frames.DETACH, 0, b"")
         if not self._detached.wait(KILL_GRACE):
             raise self._lost_error()
 
     def quit(self) -> None:
         """End the server and with it the sandbox; quiet where it is gone already."""
         try:
-            self._send(server.QUIT, 0, b"")
+            self._send(frames.QUIT, 0, b"")
         except SandboxLostError:
             return
 
@@ -235,7 +235,7 @@ class Channel:
 
     def _kill(self, number: int) -> None:
         try:
-            self._send(server.KILL, number, b"")
+            self._send(frames.KILL, number, b"")
         except SandboxLostError:
             return
 
@@ -246,7 +246,7 @@ class Channel:
         # The reader ends only those commands that were pending when the stream ended.
         if self._ended.is_set():
             raise self._lost_error()
-        header = server.HEADER.pack(len(payload), kind, number)
+        header = frames.HEADER.pack(len(payload), kind, number)
         try:
             with self._write_lock, self._whole_frames():
                 if len(payload) <= STDIN_CHUNK:
@@ -288,39 +288,39 @@ class Channel:
     def _take_frames(self, buffer: bytearray) -> None:
         offset = 0
         with memoryview(buffer) as view:
-            while len(view) - offset >= server.HEADER.size:
-                length, kind, number = server.HEADER.unpack_from(view, offset)
+            while len(view) - offset >= frames.HEADER.size:
+                length, kind, number = frames.HEADER.unpack_from(view, offset)
                 if length > FRAME_LIMIT:
                     raise ValueError(length)
-                end = offset + server.HEADER.size + length
+                end = offset + frames.HEADER.size + length
                 if len(view) < end:
                     break
-                with view[offset + server.HEADER.size : end] as payload:
+                with view[offset + frames.HEADER.size : end] as payload:
                     self._handle(kind, number, payload)
                 offset = end
         del buffer[:offset]
 
     def _handle(self, kind: bytes, number: int, payload: memoryview) -> None:
-        if kind == server.HELLO:
+        if kind == frames.HELLO:
             self._hello = json.loads(bytes(payload))
             self._ready.set()
             return
-        if kind == server.DETACH:
+        if kind == frames.DETACH:
             self._detached.set()
             return
         with self._lock:
             pending = self._pending.get(number)
         if pending is None:
             return
-        if kind in {server.STDOUT, server.STDERR}:
-            stream = "stdout" if kind == server.STDOUT else "stderr"
+        if kind in {frames.STDOUT, frames.STDERR}:
+            stream = "stdout" if kind == frames.STDOUT else "stderr"
             if pending.take(stream, payload):
                 # Not from this thread: the guest may be waiting for it to read.
                 threading.Thread(target=self._kill, args=(number,), daemon=True).start()
-        elif kind == server.DONE:
+        elif kind == frames.DONE:
             pending.returncode = int(json.loads(bytes(payload))["returncode"])
             pending.ended.set()
-        elif kind == server.FAILED:
+        elif kind == frames.FAILED:
             failure = json.loads(bytes(payload))
             pending.failure = _Failure(
                 str(failure["stage"]), int(failure["errno"]), str(failure["workdir"])

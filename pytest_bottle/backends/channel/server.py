@@ -2,44 +2,47 @@
 
 One program serves every backend that can place a Python interpreter at the guest's door: a
 container runs it as its first process, a bubblewrap broker runs it after joining the namespaces.
-It is sent to guests as text and must run there on its own: standard library only, Python 3.7 or
-later, and nothing imported once it serves (a late import would load the guest's code).
+`frames.py` says what it speaks, and `client.py` has the other end.
 
-The stream holds frames: a big-endian length (4 bytes, of the payload), a kind (1 byte), the number
-of the exec that it is about (4 bytes), the payload. `client.py` has the other end.
+It is a part of the program that `program.py` sends to guests: see there for its limits.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import pwd
 import selectors
 import signal
-import struct
 import sys
+
+from pytest_bottle.backends.channel.command import IGNORED_SIGNALS
+from pytest_bottle.backends.channel.command import become_command
+from pytest_bottle.backends.channel.frames import DETACH
+from pytest_bottle.backends.channel.frames import DONE
+from pytest_bottle.backends.channel.frames import FAILED
+from pytest_bottle.backends.channel.frames import HEADER
+from pytest_bottle.backends.channel.frames import HELLO
+from pytest_bottle.backends.channel.frames import KILL
+from pytest_bottle.backends.channel.frames import QUIT
+from pytest_bottle.backends.channel.frames import SPAWN
+from pytest_bottle.backends.channel.frames import STDERR
+from pytest_bottle.backends.channel.frames import STDIN
+from pytest_bottle.backends.channel.frames import STDIN_END
+from pytest_bottle.backends.channel.frames import STDOUT
+from pytest_bottle.backends.channel.killing import TAG
+from pytest_bottle.backends.channel.killing import kill_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from typing import Any
-    from typing import NoReturn
 
-HEADER = struct.Struct("!IcI")
-TAG = "PYTEST_BOTTLE_EXEC"
 CHUNK = 256 * 1024
 HIGH_WATER = 4 * CHUNK
 PIPE_LIMIT = 1024 * 1024  # The kernel's default for fs.pipe-max-size.
-BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
-RESET_SIGNALS = (*IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGXFSZ)  # Python ignores the last.
-
-SPAWN, STDIN, STDIN_END, KILL, DETACH, QUIT = b"X", b"I", b"E", b"K", b"D", b"Q"
-HELLO, STDOUT, STDERR, FAILED, DONE = b"H", b"O", b"R", b"F", b"Z"
 
 
 class Connection:
@@ -470,113 +473,6 @@ class Server:
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
-
-
-def become_command(
-    request: dict[str, Any],
-    workdir: str,
-    enter: Callable[[], None],
-    report: int,
-    streams: tuple[int, int, int],
-) -> NoReturn:
-    """Turn a freshly forked child into the command; never returns.
-
-    What is written to `report` is the child's pid, and after a line break the step that failed and
-    its errno. It is closed without more when the command has taken over.
-    """
-    stage = "start"
-    try:
-        os.setsid()
-        # All other descriptors are close-on-exec, as Python makes them.
-        for target, stream in enumerate(streams):
-            os.dup2(stream, target)
-        os.write(report, f"{os.getpid()}\n".encode())
-        enter()
-        for number in RESET_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        os.umask(0o022)
-        cwd = request["cwd"]
-        if cwd is None or not cwd.startswith("/"):
-            stage = "workdir"
-            os.chdir(workdir)
-        if cwd is not None:
-            stage = "cwd"
-            os.chdir(cwd)
-        stage = "exec"
-        replace(request["argv"], request["env"])
-    except (OSError, ValueError) as problem:  # ValueError: a NUL, or what no encoding has.
-        code = getattr(problem, "errno", None) or errno.EINVAL
-        os.write(report, f"{stage} {code}".encode())
-    finally:
-        os._exit(127)
-
-
-def replace(argv: list[str], env: dict[str, str]) -> NoReturn:
-    """Look the command up as a shell does, and execute it."""
-    if "/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    seen = errno.ENOENT
-    for folder in env.get("PATH", BASE_PATH).split(":"):
-        try:
-            os.execve((folder or ".") + "/" + argv[0], argv, env)
-        except OSError as problem:
-            if problem.errno not in (errno.ENOENT, errno.ENOTDIR):
-                seen = problem.errno or seen
-    raise OSError(seen, argv[0])
-
-
-def kill_tree(root: int, tag: str) -> None:
-    """Kill the processes of one exec: stopped first, so that none can start another meanwhile."""
-    stopped: set[int] = set()
-    for _ in range(200):
-        fresh = family(root, tag) - stopped
-        if not fresh:
-            break
-        for pid in fresh:
-            signal_quietly(pid, signal.SIGSTOP)
-        stopped |= fresh
-    for pid in stopped:
-        signal_quietly(pid, signal.SIGKILL)
-
-
-def signal_quietly(pid: int, number: int) -> None:
-    """Send a signal to a process that may have ended."""
-    with contextlib.suppress(OSError):
-        os.kill(pid, number)
-
-
-def family(root: int, tag: str) -> set[int]:
-    """Return the living processes that are the root, of its session, tagged, or their children."""
-    parents: dict[int, int] = {}
-    members: set[int] = set()
-    marker = f"{TAG}={tag}".encode()
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or name == "1" or int(name) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as stat:
-                state, parent, _, session = stat.read().rpartition(b")")[2].split()[:4]
-        except OSError:
-            continue
-        if state in (b"Z", b"X"):
-            continue
-        pid = int(name)
-        parents[pid] = int(parent)
-        if pid == root or int(session) == root:
-            members.add(pid)
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as environ:
-                if marker in environ.read().split(b"\0"):
-                    members.add(pid)
-        except OSError:
-            continue
-    grown = True
-    while grown:
-        fresh = {pid for pid, parent in parents.items() if parent in members} - members
-        members |= fresh
-        grown = bool(fresh)
-    return members
 
 
 def hide() -> None:

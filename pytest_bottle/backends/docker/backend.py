@@ -12,6 +12,7 @@ from typing import Final
 from pytest_bottle.backends.base import Guest
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.base import Resource
+from pytest_bottle.backends.base import silence
 from pytest_bottle.backends.channel.client import HELLO_GRACE
 from pytest_bottle.backends.channel.client import Channel
 from pytest_bottle.backends.docker import unavailable
@@ -52,22 +53,14 @@ REMOVE_DEADLINE: Final = 10.0
 """Seconds that an engine gets to remove a container by force."""
 
 
-def _ignore(_line: str) -> None:
-    """Report nothing."""
-
-
 class DockerBackend:
     """See `Backend`."""
 
     name = "docker"
     wall = "container"
 
-    report: Callable[[str], None]
-    """Gets lines of progress while an image is pulled or built."""
-
     def __init__(self) -> None:
         """Touch nothing yet."""
-        self.report = _ignore
         self._lock = threading.Lock()
         self._engines: dict[str, Engine] = {}
         self._host: str | None = None
@@ -89,11 +82,11 @@ class DockerBackend:
             return Probe(ok=False, detail=detail, fix=fix)
         return unavailable.judge(endpoint.host, version)
 
-    def prepare(self, plan: BottlePlan) -> None:
+    def prepare(self, plan: BottlePlan, report: Callable[[str], None] = silence) -> None:
         """Have the image on the engine: present, pulled or built, with the bottle's layer."""
         engine = self._engine()
         try:
-            self._images[_image_key(plan)] = self._provide(engine, plan)
+            self._images[_image_key(plan)] = self._provide(engine, plan, report)
         except EngineError as problem:
             detail, fix = unavailable.explain(engine.endpoint.host, str(problem))
             raise CapabilityError(self.name, reason=detail, fix=fix) from problem
@@ -253,14 +246,16 @@ class DockerBackend:
     def _image(self, engine: Engine, plan: BottlePlan) -> ReadyImage:
         key = _image_key(plan)
         if key not in self._images:
-            self._images[key] = self._provide(engine, plan)
+            self._images[key] = self._provide(engine, plan, silence)
         return self._images[key]
 
-    def _provide(self, engine: Engine, plan: BottlePlan) -> ReadyImage:
+    def _provide(
+        self, engine: Engine, plan: BottlePlan, report: Callable[[str], None]
+    ) -> ReadyImage:
         key = _image_key(plan)
         if key in self._images:
             return self._images[key]
-        base = provide_image(engine, plan.image, self.report)
+        base = provide_image(engine, plan.image, report)
         return ready_image(engine, base, plan)
 
     def _departed(self, engine: Engine) -> Callable[[str, bool], None]:

@@ -31,6 +31,9 @@ QUICK_TIMEOUT: Final = 5.0
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 
+_POOL_SIZE: Final = 100
+"""Idle connections kept; where a thread's does not fit, urllib3 logs a warning."""
+
 _EVENT_DELAY: Final = 0.1
 """Seconds that an event may come after what it tells of."""
 
@@ -108,7 +111,11 @@ class Engine:
         """Whether its storage driver can bound a container's writes; False once it said no."""
         with translated():
             self.api: APIClient = docker.APIClient(
-                base_url=endpoint.host, tls=endpoint.tls or False, version="auto", timeout=timeout
+                base_url=endpoint.host,
+                tls=endpoint.tls or False,
+                version="auto",
+                timeout=timeout,
+                max_pool_size=_POOL_SIZE,
             )
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from typing import Final
 from pytest_bottle.backends.base import ExecResult
 from pytest_bottle.backends.channel.client import KILL_GRACE
 from pytest_bottle.backends.channel.client import STDIN_CHUNK
-from pytest_bottle.backends.channel.server import TAG
+from pytest_bottle.backends.channel.killing import TAG
 from pytest_bottle.backends.docker.attach import PLAIN
 from pytest_bottle.backends.docker.attach import STDERR
 from pytest_bottle.backends.docker.engine import EngineError
@@ -41,15 +41,14 @@ if TYPE_CHECKING:
 
 _RUN: Final = """\
 IFS= read -r bottle_left
-bottle_script=
-while [ "$bottle_left" -gt 0 ]; do
-    IFS= read -r bottle_line
-    bottle_script="$bottle_script$bottle_line
-"
-    bottle_left=$((bottle_left - 1))
-done
 echo $$
-eval "$bottle_script"
+eval "$(
+    while [ "$bottle_left" -gt 0 ]; do
+        IFS= read -r bottle_line
+        printf '%s\\n' "$bottle_line"
+        bottle_left=$((bottle_left - 1))
+    done
+)"
 exec 3>&2 2>/dev/null
 if [ -n "$bottle_cwd" ] && ! CDPATH= cd -- "$bottle_cwd"; then
     bottle_code=missing
@@ -102,6 +101,9 @@ _CWD_ERRORS: Final = {
     "file": errno.ENOTDIR,
     "denied": errno.EACCES,
 }
+
+_END_NOTICE: Final = 0.5
+"""Seconds that an engine needs at most to notice a container's end after that of a command in it."""
 
 _NO_SUCH_USER: Final = re.compile("unable to find user|no matching entries in passwd")
 
@@ -313,9 +315,22 @@ class EngineExec:
             returncode = self._engine.exec_returncode(identity or "")
         except EngineError as problem:
             raise SandboxLostError(self._lost()) from problem
-        if returncode is None:
+        if returncode is None or self._container_ends():
             raise SandboxLostError(self._lost())
         return returncode
+
+    def _container_ends(self) -> bool:
+        """Whether the shell was killed because all of its container was."""
+        until = time.monotonic() + _END_NOTICE
+        try:
+            while time.monotonic() < until:
+                found = self._engine.inspect(self._container)
+                if found is None or not found["State"]["Running"]:
+                    return True
+                time.sleep(_END_NOTICE / 10)
+        except EngineError:
+            return True
+        return False
 
     def _refusal(self, words: str) -> Exception:
         """Return what the engine's refusal to start a command means."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import json
-from pathlib import Path
 from typing import Final
 
-from pytest_bottle.backends.channel import server
+from pytest_bottle.backends.channel.program import guest_program
 
 WITHOUT_PYTHON: Final = b"pytest-bottle: no python3\n"
 """What the shell says before all else where it stays the first process."""
@@ -41,6 +40,7 @@ _FIRST_PROCESS: Final = f"""\
 if [ -w /etc/hosts ]; then {WRITE_HOSTS} fi
 command -v python3 >/dev/null 2>&1 && exec python3 -IS -c "$1" "$3"
 echo "pytest-bottle: no python3"
+trap "" INT TERM HUP QUIT
 exec 3<&0 </dev/null
 while :; do
     (
@@ -52,8 +52,9 @@ while :; do
 done
 while :; do sleep 3600 & wait $!; done
 """
-"""The shell waits for a child that reads, and reads not itself: a shell that waits reaps orphans too.
-A guest may kill the child, which then has a successor."""
+"""The shell does not read, but waits for a child that does: a shell that waits reaps orphans too. A
+guest may kill the child, which then has a successor; not so the shell, deaf to what it can be sent.
+"""
 
 
 def entrypoint(token: str, workdir: str) -> list[str]:
@@ -74,7 +75,7 @@ def further_server(workdir: str) -> list[str]:
 @functools.cache
 def first_words() -> bytes:
     """Return what a server is sent before the first frame: itself."""
-    source = Path(server.__file__).read_bytes()
+    source = guest_program()
     return b"%08d" % len(source) + source
 
 

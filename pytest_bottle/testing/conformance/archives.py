@@ -73,15 +73,18 @@ def hostile_archives(canary: Path) -> Iterator[tuple[str, bytes]]:
     yield "too-deep", _tar(_loot(), _directory("loot/" + "d/" * DEPTH))
     yield "too-large", _tar(_loot(), _claiming("loot/file", 1024 * GIB))
     yield "negative-size", _negative_size()
-    yield "sparse", _extended(
-        {
-            "GNU.sparse.major": "0",
-            "GNU.sparse.minor": "1",
-            "GNU.sparse.name": "loot/file",
-            "GNU.sparse.size": str(16 * GIB),
-            "GNU.sparse.numblocks": "1",
-            "GNU.sparse.map": "0,1",
-        }
+    yield (
+        "sparse",
+        _extended(
+            {
+                "GNU.sparse.major": "0",
+                "GNU.sparse.minor": "1",
+                "GNU.sparse.name": "loot/file",
+                "GNU.sparse.size": str(16 * GIB),
+                "GNU.sparse.numblocks": "1",
+                "GNU.sparse.map": "0,1",
+            }
+        ),
     )
     yield "something-else", _tar(_directory("other"), _file("other/planted"))
     yield "cut-short", _tar(_loot(), _claiming("loot/file", 5000))[:2000]

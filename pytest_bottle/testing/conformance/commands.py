@@ -62,7 +62,7 @@ class CommandChecks(Subject):
 
     def test_check_raises_for_a_failure(self, subject: Bottle) -> None:
         """With the command's last words."""
-        with pytest.raises(CommandError, match="(?s)code 3.*last words"):
+        with pytest.raises(CommandError, match=r"(?s)code 3.*last words"):
             subject.sh("echo last words >&2; exit 3").check()
 
     def test_a_command_that_is_not_there(self, subject: Bottle, place: str) -> None:
@@ -79,9 +79,7 @@ class CommandChecks(Subject):
             assert result.stderr
 
     @pytest.mark.parametrize(("signal", "code"), [("TERM", 143), ("KILL", 137), ("SEGV", 139)])
-    def test_death_by_a_signal_is_a_result(
-        self, subject: Bottle, signal: str, code: int
-    ) -> None:
+    def test_death_by_a_signal_is_a_result(self, subject: Bottle, signal: str, code: int) -> None:
         """128 and the signal's number, at once: it is no timeout."""
         start = time.monotonic()
         result = subject.sh(f"echo before; kill -{signal} $$; sleep 30", timeout=60)
@@ -104,7 +102,7 @@ class CommandChecks(Subject):
     def test_a_mebibyte_of_script_runs(self, subject: Bottle) -> None:
         """With the input, the arguments and the `$0` of a short one."""
         padding = "".join(f"# {number:06} ünïcode\n" for number in range(60_000))
-        script = f"read -r line; {padding}\necho \"$line $# $0\"; exit 7"
+        script = f'read -r line; {padding}\necho "$line $# $0"; exit 7'
         assert len(script.encode()) > MIB
         short = subject.sh('read -r line; echo "$line $# $0"; exit 7', input="hello\n")
         result = subject.sh(script, input="hello\n")

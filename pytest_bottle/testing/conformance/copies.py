@@ -62,9 +62,7 @@ class CopyChecks(Subject):
         assert out == tmp_path / "out"
         assert described(out) == described(tree)
 
-    def test_a_tree_is_right_in_the_guest(
-        self, subject: Bottle, place: str, tree: Path
-    ) -> None:
+    def test_a_tree_is_right_in_the_guest(self, subject: Bottle, place: str, tree: Path) -> None:
         """As the guest's own tools see it."""
         subject.copy_in(tree, f"{place}/new/parents/tree")
         below = f"{place}/new/parents/tree"
@@ -117,9 +115,7 @@ class CopyChecks(Subject):
             subject.copy_in(tree, f"{place}/tree")
         assert not subject.exists(f"{place}/tree")
 
-    def test_copying_in_without_permission(
-        self, subject: Bottle, place: str, tree: Path
-    ) -> None:
+    def test_copying_in_without_permission(self, subject: Bottle, place: str, tree: Path) -> None:
         """PermissionError, where permissions bind the guest's user."""
         subject.sh("mkdir locked && chmod 555 locked", cwd=place).check()
         if not self.permissions_apply:
@@ -138,9 +134,7 @@ class CopyChecks(Subject):
         assert named.read_bytes() == within.read_bytes() == b"\0bytes\r\n"
         assert os.access(named, os.X_OK)
 
-    def test_an_awkward_name_comes_out(
-        self, subject: Bottle, place: str, tmp_path: Path
-    ) -> None:
+    def test_an_awkward_name_comes_out(self, subject: Bottle, place: str, tmp_path: Path) -> None:
         """No tool reads anything into it."""
         for number, name in enumerate(AWKWARD_NAMES.values()):
             subject.write_file(f"{place}/{name}", name.encode(errors="surrogateescape"))
@@ -156,9 +150,7 @@ class CopyChecks(Subject):
             out = subject.copy_out(f"{place}/{name}/{name}", tmp_path / str(number))
             assert (out / "naïve 🚀").read_text() == "unicode"
 
-    def test_nothing_there_to_copy_out(
-        self, subject: Bottle, place: str, tmp_path: Path
-    ) -> None:
+    def test_nothing_there_to_copy_out(self, subject: Bottle, place: str, tmp_path: Path) -> None:
         """FileNotFoundError, and nothing appears."""
         with pytest.raises(FileNotFoundError):
             subject.copy_out(f"{place}/missing", tmp_path / "new" / "out")

@@ -21,8 +21,8 @@ class EnvironmentChecks(Subject):
 
     def test_variables_are_added(self, subject: Bottle) -> None:
         """With any value; for the one command only."""
-        values = {"A": "a  b", "B": "ünïcode 🚀", "C": "$HOME `id` 'x' \"y\" \\", "D": "1\n2", "E": ""}
-        values["F"] = "x=y=z"
+        texts = ["a  b", "ünïcode 🚀", "$HOME `id` 'x' \"y\" \\", "1\n2", "", "x=y=z"]
+        values = dict(zip("ABCDEF", texts, strict=True))
         for name, value in values.items():
             result = subject.exec(["sh", "-c", f'printf %s "${name}"'], env=values)
             assert result.stdout == value
@@ -63,9 +63,7 @@ class EnvironmentChecks(Subject):
         assert subject.sh("pwd").stdout == f"{subject.workdir}\n"
         assert subject.sh("test -w . && test -w ~").success
 
-    def test_a_relative_directory_is_below_the_workdir(
-        self, subject: Bottle, place: str
-    ) -> None:
+    def test_a_relative_directory_is_below_the_workdir(self, subject: Bottle, place: str) -> None:
         """With `..` in it, too."""
         name = place.rpartition("/")[2]
         subject.sh("mkdir -p a/b", cwd=place).check()
@@ -103,7 +101,7 @@ class EnvironmentChecks(Subject):
         with pytest.raises(PermissionError):
             subject.exec(["true"], cwd=f"{place}/locked")
 
-    def test_new_files_are_readable_by_all(self, subject: Bottle, place: str) -> None:
+    def test_new_files_are_readable_by_all(self, subject: Bottle) -> None:
         """The umask is 022, whatever the host's is."""
         assert subject.sh("umask").stdout.strip().endswith("022")
 

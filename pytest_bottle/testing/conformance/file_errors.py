@@ -24,7 +24,7 @@ class FileErrorChecks(Subject):
     )
     def test_reading_what_is_not_there(self, subject: Bottle, name: str) -> None:
         """FileNotFoundError, with the name."""
-        with pytest.raises(FileNotFoundError, match="(?i)no such file") as caught:
+        with pytest.raises(FileNotFoundError, match=r"(?i)no such file") as caught:
             subject.read_file(name)
         assert name in str(caught.value)
 
@@ -36,7 +36,7 @@ class FileErrorChecks(Subject):
 
     def test_reading_a_directory(self, subject: Bottle, place: str) -> None:
         """IsADirectoryError."""
-        with pytest.raises(IsADirectoryError, match="(?i)directory"):
+        with pytest.raises(IsADirectoryError, match=r"(?i)directory"):
             subject.read_file(place)
 
     def test_reading_without_permission(self, subject: Bottle, place: str) -> None:
@@ -70,7 +70,7 @@ class FileErrorChecks(Subject):
 
     def test_writing_over_a_directory(self, subject: Bottle, place: str) -> None:
         """IsADirectoryError, and the directory stays."""
-        with pytest.raises(IsADirectoryError, match="(?i)directory"):
+        with pytest.raises(IsADirectoryError, match=r"(?i)directory"):
             subject.write_file(place, "x")
         assert subject.listdir(place) == []
 
@@ -93,9 +93,7 @@ class FileErrorChecks(Subject):
             subject.write_file(f"{place}/file", "changed")
         assert subject.read_file(f"{place}/file") == "kept"
 
-    def test_writing_in_a_directory_without_permission(
-        self, subject: Bottle, place: str
-    ) -> None:
+    def test_writing_in_a_directory_without_permission(self, subject: Bottle, place: str) -> None:
         """PermissionError, for a new file and for a new directory."""
         subject.sh("mkdir locked && chmod 555 locked", cwd=place).check()
         for name in ("file", "new/file"):

@@ -112,9 +112,7 @@ class FileChecks(Subject):
         [(0o600, "-rw-------"), (0o750, "-rwxr-x---"), (None, "-rw-r--r--")],
         ids=["private", "executable", "default"],
     )
-    def test_a_mode_is_set(
-        self, subject: Bottle, place: str, mode: int | None, shown: str
-    ) -> None:
+    def test_a_mode_is_set(self, subject: Bottle, place: str, mode: int | None, shown: str) -> None:
         """Without one it is what umask 022 gives."""
         subject.write_file(f"{place}/file", "x", mode=mode)
         assert subject.exec(["ls", "-l", f"{place}/file"]).stdout.startswith(shown)
@@ -125,9 +123,7 @@ class FileChecks(Subject):
         assert subject.exec([f"{place}/script", "well"]).stdout == "ran well\n"
 
     @pytest.mark.parametrize("name", AWKWARD_NAMES.values(), ids=AWKWARD_NAMES.keys())
-    def test_an_awkward_name_is_just_a_name(
-        self, subject: Bottle, place: str, name: str
-    ) -> None:
+    def test_an_awkward_name_is_just_a_name(self, subject: Bottle, place: str, name: str) -> None:
         """No shell and no tool reads anything into it."""
         subject.write_file(f"{place}/bystander", "untouched")
         subject.write_file(f"{place}/{name}", "found")
@@ -138,9 +134,7 @@ class FileChecks(Subject):
         assert subject.read_file(f"{place}/bystander") == "untouched"
 
     @pytest.mark.parametrize("name", ["-rf", "*", "it's"], ids=["dash", "glob", "quote"])
-    def test_an_awkward_relative_name_is_just_a_name(
-        self, subject: Bottle, name: str
-    ) -> None:
+    def test_an_awkward_relative_name_is_just_a_name(self, subject: Bottle, name: str) -> None:
         """Also where it begins the path."""
         subject.write_file(f"{name}/file", "found")
         assert subject.read_file(f"{name}/file") == "found"

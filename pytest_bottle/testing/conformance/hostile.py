@@ -21,6 +21,7 @@ from pytest_bottle.testing.conformance.copies import described
 from pytest_bottle.testing.conformance.subject import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
 
     from pytest_bottle.bottle import Bottle
@@ -39,7 +40,8 @@ class Impostor:
         """Replace it. `directory` is the first one of the guest's PATH."""
         self.bottle = bottle
         self._archive = f"{directory}/archive"
-        bottle.write_file(f"{directory}/tar", f'#!/bin/sh\nexec cat "{self._archive}"\n', mode=0o755)
+        program = f'#!/bin/sh\nexec cat "{self._archive}"\n'
+        bottle.write_file(f"{directory}/tar", program, mode=0o755)
         bottle.sh("mkdir -p loot && touch loot/file").check()
 
     def answers(self, archive: bytes) -> Bottle:
@@ -89,11 +91,12 @@ class HostileGuestChecks(Subject):
         subject.exec(["ln", "-s", str(canary.parent), f"{place}/directory"]).check()
         source = canary.parent.parent / "source"
         source.write_text("new")
-        for write in (
+        writes: list[Callable[[], None]] = [
             lambda: subject.write_file(f"{place}/file", "new"),
             lambda: subject.write_file(f"{place}/directory/canary", "new"),
             lambda: subject.copy_in(source, f"{place}/directory/canary"),
-        ):
+        ]
+        for write in writes:
             canary.write_text(SECRET)
             try:
                 write()

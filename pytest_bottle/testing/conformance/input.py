@@ -20,9 +20,7 @@ class InputChecks(Subject):
     """All of the input arrives, as it is, and ends."""
 
     @pytest.mark.parametrize("nothing", [None, "", b""], ids=["none", "text", "bytes"])
-    def test_no_input_ends_at_once(
-        self, subject: Bottle, nothing: str | bytes | None
-    ) -> None:
+    def test_no_input_ends_at_once(self, subject: Bottle, nothing: str | bytes | None) -> None:
         """A command that reads does not hang."""
         result = subject.exec(["cat"], input=nothing, timeout=10)
         assert (result.returncode, result.stdout) == (0, "")
@@ -61,6 +59,6 @@ class InputChecks(Subject):
 
     def test_a_shell_reads_its_script_from_it(self, subject: Bottle) -> None:
         """Line by line, as from a file."""
-        script = "word=there\necho \"hello $word\"\nexit 5\necho never\n"
+        script = 'word=there\necho "hello $word"\nexit 5\necho never\n'
         result = subject.exec(["sh"], input=script)
         assert (result.returncode, result.stdout) == (5, "hello there\n")

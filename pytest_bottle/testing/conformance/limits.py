@@ -29,9 +29,7 @@ class LimitChecks(Subject):
             subject.sh(script, output_limit=1_000_000)
         assert time.monotonic() - start < 10
 
-    def test_the_writer_and_its_children_are_stopped(
-        self, subject: Bottle, place: str
-    ) -> None:
+    def test_the_writer_and_its_children_are_stopped(self, subject: Bottle, place: str) -> None:
         """Nothing of it runs on."""
         beats = Heartbeat(subject, place)
         with pytest.raises(OutputLimitError):
@@ -47,9 +45,7 @@ class LimitChecks(Subject):
 
     def test_each_stream_has_the_limit_to_itself(self, subject: Bottle) -> None:
         """Two streams of 600 bytes pass a limit of 1000."""
-        result = subject.sh(
-            "head -c 600 /dev/zero; head -c 600 /dev/zero >&2", output_limit=1000
-        )
+        result = subject.sh("head -c 600 /dev/zero; head -c 600 /dev/zero >&2", output_limit=1000)
         assert (len(result.stdout_bytes), len(result.stderr_bytes)) == (600, 600)
 
     def test_truncated_output_is_told(self, subject: Bottle, place: str) -> None:

@@ -39,12 +39,10 @@ class ProcessChecks(Subject):
         assert wait_until(lambda: subject.exists(f"{place}/code"), timeout=10)
         assert wait_until(lambda: subject.read_file(f"{place}/code") == "0\n", timeout=5)
 
-    def test_a_background_process_serves_later_commands(
-        self, subject: Bottle, place: str
-    ) -> None:
+    def test_a_background_process_serves_later_commands(self, subject: Bottle, place: str) -> None:
         """As a development server does, here through a pipe."""
         subject.sh("mkfifo ask answer", cwd=place).check()
-        server = "(read -r word < ask; echo \"got $word\" > answer) > /dev/null 2>&1 &"
+        server = '(read -r word < ask; echo "got $word" > answer) > /dev/null 2>&1 &'
         subject.sh(server, cwd=place).check()
         assert subject.sh("echo hello > ask; cat answer", cwd=place, timeout=10).stdout == (
             "got hello\n"
@@ -93,6 +91,4 @@ def _assert_reaped(bottle: Bottle, place: str) -> None:
     bottle.sh("rm -f pid; (sh -c 'echo $$ > pid; exec sleep 1' > /dev/null 2>&1 &)", cwd=place)
     assert wait_until(lambda: bottle.exists(f"{place}/pid"), timeout=5)
     assert bottle.sh("kill -0 $(cat pid)", cwd=place).success
-    assert wait_until(
-        lambda: not bottle.sh("kill -0 $(cat pid)", cwd=place).success, timeout=10
-    )
+    assert wait_until(lambda: not bottle.sh("kill -0 $(cat pid)", cwd=place).success, timeout=10)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 from pathlib import Path
@@ -41,7 +42,7 @@ def host_addresses() -> set[str]:
     """Return the addresses of this host's interfaces, as its kernel lists them."""
     addresses = {"127.0.0.1", "::1"}
     lines = Path("/proc/net/fib_trie").read_text().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in itertools.pairwise(lines):
         if "host LOCAL" in line:
             addresses.add(above.split()[-1])
     for line in Path("/proc/net/if_inet6").read_text().splitlines():

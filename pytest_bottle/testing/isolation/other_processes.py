@@ -38,9 +38,7 @@ class OtherProcessChecks(WalledSubject):
     def victim(self, canary: str) -> Iterator[process.Process]:
         """Start a process of the host with the canary in its command line."""
         program = "import time; print('up', flush=True); time.sleep(600)"
-        with process.start(
-            [sys.executable, "-c", program, canary], stdout=process.PIPE
-        ) as victim:
+        with process.start([sys.executable, "-c", program, canary], stdout=process.PIPE) as victim:
             assert victim.stdout is not None
             assert victim.stdout.readline() == b"up\n"
             yield victim
@@ -119,4 +117,4 @@ print(json.dumps([connect("\\0own-canary"), connect("\\0" + arguments[0])]))
         script = f"readlink /proc/{os.getpid()}/exe; readlink /proc/self/ns/pid"
         shown = subject.sh(script).stdout
         assert "python" not in shown
-        assert os.readlink("/proc/self/ns/pid") not in shown
+        assert str(Path("/proc/self/ns/pid").readlink()) not in shown

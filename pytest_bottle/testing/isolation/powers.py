@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 def status(text: str) -> dict[str, str]:
     """Return the fields of a process's status file."""
-    return {
-        name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())
-    }
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in lines}
 
 
 class PowerChecks(WalledSubject):

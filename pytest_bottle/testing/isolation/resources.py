@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Self
 
 from pytest_bottle.errors import ExecTimeoutError
 from pytest_bottle.testing.conformance.heartbeat import wait_until
@@ -43,7 +44,7 @@ class Census(threading.Thread):
         while not self._ended.wait(0.02):
             self.most = max(self.most, self._count())
 
-    def __enter__(self) -> Census:
+    def __enter__(self) -> Self:
         """Start."""
         self.start()
         return self

@@ -1,5 +1,4 @@
 """The bottle whose wall is tried, and the canaries that are looked for from inside."""
-# ruff: noqa: S101 -- checks assert
 
 from __future__ import annotations
 

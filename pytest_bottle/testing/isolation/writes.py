@@ -65,9 +65,8 @@ class WriteChecks(WalledSubject):
         for place in directories:
             path = place / canary
             path.write_text("of the host")
-            subject.sh(
-                f"echo x > '{path}'; ln -sf /dev/null '{path}'; mv '{path}' '{path}2'; rm -f '{path}'"
-            )
+            subject.sh(f"echo x > '{path}'; ln -sf /dev/null '{path}'; mv '{path}' '{path}2'")
+            subject.sh(f"echo x > '{path}'; rm -f '{path}'")
             assert path.read_text() == "of the host"
             assert not path.is_symlink()
 
@@ -113,7 +112,7 @@ print(json.dumps([
     len(open("file", "rb").read(512)),
 ]))
 """
-        device = os.stat("/").st_dev
+        device = Path("/").stat().st_dev
         subject.sh("mkdir -p devices", cwd=place).check()
         outcome = self.run_python(subject, script, [os.major(device), os.minor(device)])
         assert outcome == ["PermissionError", "PermissionError", 512]

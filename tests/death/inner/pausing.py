@@ -33,9 +33,9 @@ def pytest_bottle_backends(config):
     backend = load_backend(BUILTIN[os.environ["DEATH_BACKEND"]])
     prepare, launch = backend.prepare, backend.launch
 
-    def prepare_with_pause(plan):
+    def prepare_with_pause(plan, report):
         pause("prepare")
-        prepare(plan)
+        prepare(plan, report)
 
     def launch_with_pauses(plan):
         if plan.run_id == "probe":

@@ -11,6 +11,8 @@ import pytest
 
 @pytest.mark.bottle(scope="run")
 def test_victim(bottle, bottle_factory):
+    if Path("killed").exists():
+        return  # xdist runs a test again that its worker died of.
     own = bottle_factory()
     bottle.write_file("from-victim", own.name)
     Path("launched").touch()

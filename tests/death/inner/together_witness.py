@@ -17,7 +17,7 @@ def test_witness(bottle_factory, request):
     own.write_file("mine", "still here")
     assert shared.exists("from-victim")
     Path("shared").touch()
-    while not Path("killed").exists():
+    while not Path("gone").exists():
         time.sleep(0.01)
     assert shared.exists("from-victim")
     assert own.read_file("mine") == "still here"

@@ -1,0 +1,31 @@
+"""The guest's end of the exec channel as one text, to be run by a guest's own Python.
+
+The parts must run there on their own: standard library only, Python 3.7 or later, and nothing
+imported once they serve (a late import would load the guest's code).
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Final
+
+_PARTS: Final = ("frames", "killing", "command", "server")
+"""Modules of this package, each before those that import it."""
+
+_FUTURE: Final = "from __future__ import annotations\n"
+_OWN_IMPORT: Final = "from pytest_bottle."
+
+
+@functools.cache
+def guest_program() -> bytes:
+    """Return the parts as one module, less the imports of one another."""
+    lines = [_FUTURE]
+    for part in _PARTS:
+        text = Path(__file__).with_name(f"{part}.py").read_text(encoding="utf-8")
+        lines += [
+            line
+            for line in text.splitlines(keepends=True)
+            if line != _FUTURE and not line.startswith(_OWN_IMPORT)
+        ]
+    return "".join(lines).encode()
