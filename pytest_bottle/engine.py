@@ -191,7 +191,5 @@ def _add_extensions(extensions: Extensions, call: Callable[[str], Iterable[Any]]
         backends=[one for some in call("pytest_bottle_backends") for one in some],
         agents=[one for some in call("pytest_bottle_agents") for one in some],
         provisioners=[one for some in call("pytest_bottle_provisioners") for one in some],
-        capabilities=[
-            one for some in call("pytest_bottle_capabilities") for one in some.items()
-        ],
+        capabilities=[one for some in call("pytest_bottle_capabilities") for one in some.items()],
     )

@@ -206,7 +206,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash[SESSION_KEY]
     workeroutput = getattr(session.config, "workeroutput", None)
     if workeroutput is None and not session.config.option.collectonly:
-        state.missing = gates.missing_requirements(state)
+        try:
+            state.missing = gates.missing_requirements(state)
+        except BottleError as problem:
+            state.problems.append(str(problem))
     started = state.started
     state.finish()
     if workeroutput is not None:

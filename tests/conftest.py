@@ -1,10 +1,13 @@
 """What all tests share: the runs that they start are not led by the settings of this one."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from pytest_bottle.options import OPTIONS
+
+TIMED = Path(__file__).parent / "death"
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +16,13 @@ def _settings_of_their_own(monkeypatch):
     for option in OPTIONS:
         if option.variable in os.environ:
             monkeypatch.delenv(option.variable)
+
+
+def pytest_collection_modifyitems(items):
+    """Keep on one worker what measures how soon things end, so that it does not race with itself.
+
+    It takes `--dist loadgroup`.
+    """
+    for item in items:
+        if item.path.is_relative_to(TIMED):
+            item.add_marker(pytest.mark.xdist_group("death"))

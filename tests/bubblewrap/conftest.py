@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -67,6 +68,15 @@ def eventually(true: Callable[[], object], seconds: float = 5.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def commands_in(group: Path) -> set[str]:
+    """Return the names of the programs that run in a control group."""
+    names = set()
+    for pid in (group / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):  # It has ended.
+            names.add(Path(f"/proc/{pid}/comm").read_text().strip())
+    return names
 
 
 def make_plan(state_dir: Path, **fields: Any) -> BottlePlan:

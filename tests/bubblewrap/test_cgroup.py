@@ -14,6 +14,7 @@ from pytest_bottle.backends.bubblewrap import cgroup
 from pytest_bottle.backends.bubblewrap.backend import CGROUP_KIND
 from pytest_bottle.errors import TeardownError
 from pytest_bottle.plan import Limits
+from tests.bubblewrap.conftest import commands_in
 from tests.bubblewrap.conftest import eventually
 from tests.bubblewrap.conftest import make_plan
 
@@ -120,12 +121,8 @@ class TestSandbox:
     def test_its_commands_are_in_its_groups(self, launch, hierarchy):
         box = launch(limits=Limits(pids=50))
         box.sh("sleep 30 > /dev/null 2>&1 &").check()
-        for path in hierarchy.paths(box.plan.name):
-            names = {
-                Path(f"/proc/{pid}/comm").read_text().strip()
-                for pid in (path / "cgroup.procs").read_text().split()
-            }
-            assert "sleep" in names
+        groups = hierarchy.paths(box.plan.name)
+        assert eventually(lambda: all("sleep" in commands_in(group) for group in groups))
 
     def test_a_memory_hog_is_killed_and_the_sandbox_lives(self, launch, needs):
         needs("memory")

@@ -91,7 +91,7 @@ def test_a_signal_that_is_meant_for_the_tests_harms_nobody(busy, number):
 def test_stopping_ends_every_process(busy):
     remains = Remains(busy)
     assert busy.sandbox.stop()
-    assert len(remains) == 0
+    assert eventually(lambda: len(remains) == 0)
     assert busy.sandbox.stop()
 
 

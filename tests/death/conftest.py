@@ -51,6 +51,10 @@ class InnerRun:
         self._scene.meet_runs()
         return int(self.marker.read_text() or 0)
 
+    def resume(self) -> None:
+        """Let what has stopped go on."""
+        self.marker.unlink()
+
     def finish(self, seconds: float = 60.0) -> str:
         """Wait for the run's end and return what it wrote."""
         self.process.wait(seconds)
@@ -96,8 +100,7 @@ def start_run(scene: Scene, tmp_path: Path) -> Iterator[StartRun]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
-        suite: str,
-        *options: str,
+        *arguments: str,
         backend: str = "bubblewrap",
         phase: str = "",
         **environment: str,
@@ -108,16 +111,14 @@ def start_run(scene: Scene, tmp_path: Path) -> Iterator[StartRun]:
         for file in INNER.glob("*.py"):
             shutil.copy(file, directory)
         if backend == "docker" and scene.engine is None:
-            docker: Any = pytest.importorskip("docker")
-            object.__setattr__(scene, "engine", docker.from_env().api)
+            scene.use_engine(pytest.importorskip("docker").from_env().api)
         output = (directory / "output").open("w")
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "pytest", "-p", "pausing", "-p", "no:cacheprovider"),
                 *("-p", "no:randomly"),
                 *(f"--basetemp={directory / 'basetemp'}", f"--bottle-backend={backend}"),
-                *options,
-                suite,
+                *arguments,
             ],
             cwd=directory,
             env={

@@ -59,7 +59,7 @@ def command_line(pid: int) -> str:
     return ""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scene:
     """The places where remains of inner runs, which share a state directory, can be."""
 
@@ -71,6 +71,10 @@ class Scene:
     run_ids: set[str] = field(default_factory=set)
     engine: Any = None
     """The client of the engine that they use, if they use one."""
+
+    def use_engine(self, engine: Any) -> None:
+        """Look for remains on an engine, too; by its client."""
+        self.engine = engine
 
     def meet_runs(self) -> None:
         """Note the ids of the runs that are under way."""

@@ -30,14 +30,14 @@ def test_failed_test_has_its_changes_and_names_the_place(pytester, run):
     pytester.makepyfile(
         """
         def test_it(bottle):
-            for number in range(100):
+            for number in range(70):
                 bottle.write_file(f"file-{number:03}", "x")
             assert False
         """
     )
     result = run("--bottle-artifacts=evidence")
     (diff,) = (pytester.path / "evidence").rglob("*.diff")
-    assert "file-099" in diff.read_text()
+    assert "file-069" in diff.read_text()
     result.stdout.fnmatch_lines(["  ... * lines more", f"artifacts: {diff.parent}"])
 
 

@@ -165,6 +165,14 @@ def test_retry_runs_the_test_on_a_fresh_bottle(pytester, run):
     assert list(case) == []
 
 
+def test_retry_under_xdist(pytester, run):
+    """The outcome travels from the worker."""
+    pytester.makepyfile(LOST + "    def test_it(bottle):" + LOST_ONCE)
+    result = run("--bottle-infra-retries=1", "-n1")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["run again: *", "*= 1 passed, 1 infra retry in *"])
+
+
 def test_retries_are_bounded(pytester, run, fake_backend):
     """After the last one, the infra error is the outcome."""
     fake_backend(fail_launch=9)

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -27,6 +26,7 @@ from pytest_bottle.backends.channel.stream import SocketStream
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
+    from pathlib import Path
 
 MIB = 1024 * 1024
 SOURCE = guest_program().decode()

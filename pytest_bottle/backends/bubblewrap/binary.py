@@ -74,7 +74,10 @@ def find_bwrap() -> Bwrap:
 
 
 def _version(path: str) -> tuple[int, ...]:
-    done = process.run([path, "--version"], timeout=10)
+    try:
+        done = process.run([path, "--version"], timeout=10)
+    except (OSError, TimeoutError):  # One of another machine's, for example.
+        return (0,)
     found = re.search(rb"(\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
     return tuple(int(part) for part in found.groups() if part) if found else (0,)
 

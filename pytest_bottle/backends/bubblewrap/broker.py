@@ -14,6 +14,7 @@ Nothing here may be imported late: see `namespaces`.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -210,6 +211,7 @@ class Keeper:
             fork=self._fork,
             kill_here=False,
             detached=namespaces.outlive_parent,
+            lives=_can_fork,
             left=lambda pid, _status: pid == self._bwrap,
         )
         server.connect(self._channel, self._channel)
@@ -252,6 +254,18 @@ class Keeper:
         except ChildProcessError:
             pass
         select.select([self._init_pidfd], [], [], 10)
+
+
+def _can_fork() -> bool:
+    """Tell whether the pid namespace that children are born in still has its first process."""
+    try:
+        pid = os.fork()
+    except OSError as problem:
+        return problem.errno != errno.ENOMEM
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return True
 
 
 def _memory_file(data: bytes) -> int:

@@ -65,6 +65,7 @@ def _become(
         os.chdir(workdir)
         replace(list(argv), dict(env))
     except OSError as problem:
-        os.write(2, f"pytest-bottle: {argv[0]}: {problem.strerror}\n".encode())
+        words = os.strerror(problem.errno or 0)
+        os.write(2, f"pytest-bottle: {argv[0]}: {words}\n".encode())
     finally:
         os._exit(127)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 STOP_GRACE: Final = 10.0
 """Seconds that a keeper gets to end its sandbox before it is killed."""
 
+_END_GRACE: Final = 1.0
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Keeper:
@@ -56,7 +58,8 @@ class Keeper:
 
     def lost_sentence(self) -> str:
         """Say what became of the sandbox when its channel has ended."""
-        if Owner.decode(self.owner).alive():
+        # Its descriptors are closed a moment before it has ended.
+        if not Owner.decode(self.owner).wait(_END_GRACE):
             return "the connection to the bubblewrap sandbox broke while it still runs"
         return "the bubblewrap sandbox ended: its keeper or its first process was killed"
 

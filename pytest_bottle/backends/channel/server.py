@@ -86,6 +86,8 @@ class Server:
         kill_here: whether this process shares the guest's process ids; where not, killing is done
             by a short-lived child that does.
         detached: called when a client asks that the sandbox outlive it.
+        lives: asked when a command was killed, whether the sandbox still lives; where not, the
+            command has no end to report, and the server ends.
         left: called in this process when a child that is no exec of its own has ended, with its
             pid and wait status; returning True ends the server.
     """
@@ -99,6 +101,7 @@ class Server:
         fork: Callable[[dict[str, Any], int, tuple[int, int, int]], int | None] = lambda *_: None,
         kill_here: bool = True,
         detached: Callable[[], None] | None = None,
+        lives: Callable[[], bool] = lambda: True,
         left: Callable[[int, int], bool] | None = None,
     ) -> None:
         self.env = env
@@ -107,6 +110,7 @@ class Server:
         self.fork = fork
         self.kill_here = kill_here
         self.on_detached = detached
+        self.lives = lives
         self.left = left
         self.detached = False
         self.running = True
@@ -422,6 +426,9 @@ class Server:
                 return
             for command in list(self.execs.values()):
                 if command.pid == pid:
+                    if is_kill(status) and not self.lives():
+                        self.running = False
+                        return
                     self.finish(command, status)
                     break
             else:
@@ -473,6 +480,11 @@ class Server:
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
+
+
+def is_kill(status: int) -> bool:
+    """Tell whether a wait status is of a death by SIGKILL."""
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def hide() -> None:

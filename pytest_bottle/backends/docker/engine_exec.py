@@ -103,7 +103,7 @@ _CWD_ERRORS: Final = {
 }
 
 _END_NOTICE: Final = 0.5
-"""Seconds that an engine needs at most to notice a container's end after that of a command in it."""
+"""Seconds that an engine gets to notice a container's end after that of a command in it."""
 
 _NO_SUCH_USER: Final = re.compile("unable to find user|no matching entries in passwd")
 

@@ -110,8 +110,8 @@ class CommandChecks(Subject):
         assert result.stderr == ""
 
     def test_a_long_script_leaves_nothing_behind(self, subject: Bottle) -> None:
-        """Neither in the workdir nor in the home nor in /tmp."""
-        listing = "ls -a . ~ /tmp | sort"
+        """Neither in the workdir nor in the home nor among temporary files."""
+        listing = 'ls -a . ~ "${TMPDIR:-/tmp}" | sort'
         before = subject.sh(listing).stdout
         subject.sh("true\n" * 60_000).check()
         assert subject.sh(listing).stdout == before

@@ -30,8 +30,12 @@ class Launch(Protocol):
 class Subject:
     """Base of all checks.
 
-    A flag is checked both ways: what a backend declares not to do must fail as documented.
+    A flag is checked both ways: what a backend declares not to do must fail as documented. A class
+    that names its backend is marked with it: its checks are skipped, with the reason, where the
+    backend does not open, fail where `--bottle-require` names it, and run once in a matrix.
     """
+
+    pytestmark: ClassVar[list[pytest.MarkDecorator]] = []
 
     backend: ClassVar[str]
     """The backend's name."""
@@ -53,6 +57,14 @@ class Subject:
 
     promptness: ClassVar[float] = 1.0
     """Seconds after its timeout within which a command must have been killed and reported."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 -- of other bases
+        """Mark a class that names its backend."""
+        super().__init_subclass__(**keywords)
+        if "backend" in vars(cls):
+            own = vars(cls).get("pytestmark", [])
+            marks = own if isinstance(own, list) else [own]
+            cls.pytestmark = [*marks, pytest.mark.bottle(backend=cls.backend)]
 
     @pytest.fixture(scope="class")
     @classmethod

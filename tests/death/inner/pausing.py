@@ -24,7 +24,8 @@ def pause(phase):
     draft.write_text(str(os.getpid()))
     with suppress(FileExistsError):
         marker.hardlink_to(draft)
-        time.sleep(300)
+        while marker.exists():
+            time.sleep(0.01)
 
 
 def pytest_bottle_backends(config):

@@ -1,0 +1,108 @@
+"""A Docker engine of the tests' own, which they may end as they like."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+from docker.errors import ImageNotFound
+
+from pytest_bottle.backends.docker.image import DEFAULT_IMAGE
+from pytest_bottle.backends.docker.image import IMAGE_VARIABLE
+from tests.death.remains import branded
+from tests.death.remains import command_line
+from tests.death.remains import eventually
+from tests.death.remains import put_on
+from tests.death.remains import unused_brand
+
+ANSWERS_WITHIN = 30.0
+"""Seconds."""
+
+IMAGE = os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
+
+
+class PrivateEngine:
+    """A dockerd with its own socket, data and containerd, and no network to give."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start it; `close` has to be called also where it does not answer."""
+        self._directory = directory
+        self._brand = unused_brand()
+        self.host = f"unix://{directory}/docker.sock"
+        self._process = self._start()
+
+    def client(self) -> docker.APIClient:
+        """Return a connection to it."""
+        return docker.APIClient(self.host)
+
+    def provide_image(self) -> None:
+        """Wait until it answers, and give it the image that the other tests use."""
+        self._await_answer()
+        with docker.from_env().api as usual, self.client() as own:
+            try:
+                usual.inspect_image(IMAGE)
+            except ImageNotFound:
+                usual.pull(IMAGE)
+            own.load_image(usual.get_image(IMAGE))
+
+    def restart(self, number: signal.Signals) -> None:
+        """End it by a signal, and start it again."""
+        self._process.send_signal(number)
+        self._process.wait(ANSWERS_WITHIN)
+        # Its containerd dies with it; where nobody reaps that, the next would wait for it.
+        assert eventually(lambda: not any("containerd.toml" in one for one in self._descendants()))
+        (self._directory / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+        self._process = self._start()
+        self._await_answer()
+
+    def close(self) -> None:
+        """End it, and everything that it started."""
+        self._process.terminate()
+        self._process.wait(ANSWERS_WITHIN)
+        for pid in branded(self._brand):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not branded(self._brand))
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            if str(self._directory) in line:
+                subprocess.run(["umount", line.split()[4]], check=True)
+        shutil.rmtree(self._directory)
+
+    def _descendants(self) -> list[str]:
+        return [command_line(pid) for pid in branded(self._brand)]
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with (self._directory / "log").open("a") as log:
+            return subprocess.Popen(
+                [
+                    # In a network of its own: with no bridge to use, an engine removes docker0,
+                    # be it another engine's.
+                    *("unshare", "--net", "--"),
+                    *("dockerd", "--host", self.host, "--pidfile", self._directory / "pid"),
+                    *("--data-root", self._directory / "data"),
+                    *("--exec-root", self._directory / "exec"),
+                    *("--bridge=none", "--iptables=false", "--shutdown-timeout=1"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: put_on(self._brand),
+            )
+
+    def _await_answer(self) -> None:
+        assert eventually(self._answers, ANSWERS_WITHIN), self._log()
+
+    def _log(self) -> str:
+        return (self._directory / "log").read_text()[-2000:]
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except DockerException:
+            return False
