@@ -18,9 +18,10 @@ from pytest_bottle.errors import CommandError
 from pytest_bottle.state.resource import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from collections.abc import Mapping
     from collections.abc import Callable
+    from collections.abc import Mapping
+    from collections.abc import Sequence
+
     from pytest_bottle.plan import BottlePlan
 
 __all__ = [

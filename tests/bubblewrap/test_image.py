@@ -43,7 +43,7 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.chmod(path.stat().st_mode | 0o055)
     # The user that root becomes has to reach it.
     for parent in root.parents:
-        if parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o011)
     return root
 
@@ -108,3 +108,15 @@ class TestRefusals:
     def test_a_user_that_it_does_not_have(self, launch, rootfs):
         with pytest.raises(CapabilityError, match="has no user 'nobody-there'"):
             launch(image=ImagePlan(reference=str(rootfs)), user="nobody-there")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user for a sandbox")
+def test_an_image_that_roots_other_user_cannot_enter_is_refused(launch, rootfs):
+    """Before anything starts, and with the directory that is in the way."""
+    mode = rootfs.stat().st_mode
+    rootfs.chmod(0o700)
+    try:
+        with pytest.raises(CapabilityError, match=rf"{rootfs} is closed to others.*chmod o\+x"):
+            launch(image=ImagePlan(reference=str(rootfs)))
+    finally:
+        rootfs.chmod(mode)

@@ -16,7 +16,11 @@ from tests.death.remains import eventually
 BOUND = 60.0
 """Seconds in which a run whose engine was restarted has to be over."""
 
-pytestmark = pytest.mark.bottle_requires("docker")
+pytestmark = [
+    pytest.mark.bottle_requires("docker"),
+    # The SDK leaves a connection that broke to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def test_a_restart_is_an_infra_error(scene, start_run, engine, on_it, number, te
     assert eventually(lambda: not scene.remains()), scene.remains()
 
 
-@pytest.mark.parametrize("phase", ["launch", "launched", "provision", "teardown", "stopped"])
+@pytest.mark.parametrize("phase", ["launch", "launched", "teardown"])
 def test_a_restart_at_any_point_leaves_nothing(scene, start_run, engine, on_it, phase):
     run = start_run("suite.py", backend="docker", phase=phase, **on_it)
     run.paused()

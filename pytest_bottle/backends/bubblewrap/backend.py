@@ -95,6 +95,8 @@ class BubblewrapBackend:
                 reason=f"image {image} has no /bin/sh, so it is no root file system",
                 fix="name a directory made by debootstrap or by `docker export`",
             )
+        if image is not None:
+            _check_reachable(image)
         _account(plan, image)
 
     def planned_resources(self, plan: BottlePlan) -> Sequence[Resource]:
@@ -251,6 +253,18 @@ def _image_directory(plan: BottlePlan) -> Path | None:
             fix="give the absolute path of a root file system, or use the docker backend",
         )
     return directory
+
+
+def _check_reachable(image: Path) -> None:
+    """Refuse an image that the user whom root becomes for a sandbox could not enter."""
+    closed = [path for path in (image, *image.parents) if not path.stat().st_mode & 0o001]
+    if os.getuid() == 0 and closed:
+        raise CapabilityError(
+            "bubblewrap",
+            reason=f"image {image} is out of reach for the unprivileged user that root becomes for "
+            f"a sandbox: {closed[-1]} is closed to others",
+            fix=f"chmod o+x {closed[-1]}, or keep the image elsewhere",
+        )
 
 
 def _account(plan: BottlePlan, image: Path | None) -> Account:

@@ -10,7 +10,7 @@ import functools
 from pathlib import Path
 from typing import Final
 
-_PARTS: Final = ("frames", "killing", "command", "server")
+_PARTS: Final = ("frames", "killing", "command", "connections", "server")
 """Modules of this package, each before those that import it."""
 
 _FUTURE: Final = "from __future__ import annotations\n"

@@ -19,10 +19,13 @@ import sys
 
 from pytest_bottle.backends.channel.command import IGNORED_SIGNALS
 from pytest_bottle.backends.channel.command import become_command
+from pytest_bottle.backends.channel.connections import CHUNK
+from pytest_bottle.backends.channel.connections import HIGH_WATER
+from pytest_bottle.backends.channel.connections import Connection
+from pytest_bottle.backends.channel.connections import Connections
 from pytest_bottle.backends.channel.frames import DETACH
 from pytest_bottle.backends.channel.frames import DONE
 from pytest_bottle.backends.channel.frames import FAILED
-from pytest_bottle.backends.channel.frames import HEADER
 from pytest_bottle.backends.channel.frames import HELLO
 from pytest_bottle.backends.channel.frames import KILL
 from pytest_bottle.backends.channel.frames import QUIT
@@ -36,25 +39,10 @@ from pytest_bottle.backends.channel.killing import kill_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from typing import Any
 
-CHUNK = 256 * 1024
-HIGH_WATER = 4 * CHUNK
 PIPE_LIMIT = 1024 * 1024  # The kernel's default for fs.pipe-max-size.
-
-
-class Connection:
-    """One client, with bytes on their way in and out."""
-
-    def __init__(self, read_fd: int, write_fd: int) -> None:
-        self.read_fd = read_fd
-        self.write_fd = write_fd
-        self.incoming = bytearray()
-        self.outgoing = bytearray()
-        os.set_blocking(read_fd, False)
-        os.set_blocking(write_fd, False)
 
 
 class Exec:
@@ -75,7 +63,7 @@ class Exec:
         self.status: int | None = None
 
 
-class Server:
+class Server(Connections):
     """Serves connections until it is told to quit, or until the last one ends.
 
     Args:
@@ -104,6 +92,7 @@ class Server:
         lives: Callable[[], bool] = lambda: True,
         left: Callable[[int, int], bool] | None = None,
     ) -> None:
+        super().__init__()
         self.env = env
         self.workdir = workdir
         self.enter = enter
@@ -115,9 +104,7 @@ class Server:
         self.detached = False
         self.running = True
         self.identity = os.urandom(6).hex()
-        self.selector = selectors.DefaultSelector()
         self.execs: dict[tuple[Connection, int], Exec] = {}
-        self.connections: set[Connection] = set()
         self.wakeup, wakeup_write = os.pipe()
         os.set_blocking(self.wakeup, False)
         os.set_blocking(wakeup_write, False)
@@ -137,45 +124,6 @@ class Server:
         home = self.env.get("HOME") or home
         return {"user": self.env.get("USER") or name, "uid": os.getuid(), "home": home}
 
-    def connect(self, read_fd: int, write_fd: int) -> None:
-        """Start serving a client."""
-        connection = Connection(read_fd, write_fd)
-        self.connections.add(connection)
-        if read_fd != write_fd:
-            self.selector.register(read_fd, selectors.EVENT_READ, (self.readable, connection))
-        self.watch(connection)
-        self.send(connection, HELLO, 0, json.dumps(self.hello()).encode())
-
-    def listen(self, listener: socket.socket) -> None:
-        """Accept further clients on a listening socket."""
-        listener.setblocking(False)
-        self.selector.register(listener, selectors.EVENT_READ, (self.accept, listener))
-
-    def accept(self, listener: socket.socket, _mask: int) -> None:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        fd = client.detach()
-        self.connect(fd, fd)
-
-    def watch(self, connection: Connection) -> None:
-        """Ask the selector for just what the connection can use."""
-        writing = selectors.EVENT_WRITE if connection.outgoing else 0
-        if connection.read_fd == connection.write_fd:
-            events = selectors.EVENT_READ | writing
-            entry = (self.both, connection)
-            try:
-                self.selector.modify(connection.read_fd, events, entry)
-            except KeyError:
-                self.selector.register(connection.read_fd, events, entry)
-        elif writing:
-            with contextlib.suppress(KeyError):
-                self.selector.register(connection.write_fd, writing, (self.writable, connection))
-        else:
-            with contextlib.suppress(KeyError):
-                self.selector.unregister(connection.write_fd)
-
     def serve(self) -> None:
         """Run until told to quit, or until no client is left that holds the sandbox."""
         while self.running and (self.connections or self.detached):
@@ -184,61 +132,12 @@ class Server:
                 if argument is None or self.registered(key):
                     call(argument, mask)
 
-    def registered(self, key: selectors.SelectorKey) -> bool:
-        """Tell whether an earlier event of this round has closed what this event is about."""
-        try:
-            return bool(self.selector.get_key(key.fileobj).data == key.data)
-        except (KeyError, ValueError):
-            return False
+    def greet(self, connection: Connection) -> None:
+        self.send(connection, HELLO, 0, json.dumps(self.hello()).encode())
 
-    # Frames
-
-    def send(self, connection: Connection, kind: bytes, number: int, payload: bytes) -> None:
-        if connection not in self.connections:
-            return
-        connection.outgoing += HEADER.pack(len(payload), kind, number)
-        connection.outgoing += payload
-        self.writable(connection, 0)
-
-    def writable(self, connection: Connection, _mask: int) -> None:
-        try:
-            while connection.outgoing:
-                done = os.write(connection.write_fd, memoryview(connection.outgoing)[:CHUNK])
-                del connection.outgoing[:done]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.disconnect(connection)
-            return
-        self.watch(connection)
-        if len(connection.outgoing) < HIGH_WATER:
-            self.resume(connection)
-
-    def both(self, connection: Connection, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
-            self.writable(connection, mask)
-        if mask & selectors.EVENT_READ and connection in self.connections:
-            self.readable(connection, mask)
-
-    def readable(self, connection: Connection, _mask: int) -> None:
-        try:
-            data = os.read(connection.read_fd, CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.disconnect(connection)
-            return
-        connection.incoming += data
-        while len(connection.incoming) >= HEADER.size:
-            length, kind, number = HEADER.unpack_from(connection.incoming)
-            end = HEADER.size + length
-            if len(connection.incoming) < end:
-                break
-            payload = bytes(memoryview(connection.incoming)[HEADER.size : end])
-            del connection.incoming[:end]
-            self.handle(connection, kind, number, payload)
+    def dropped(self, connection: Connection) -> None:
+        for command in [c for (owner, _), c in self.execs.items() if owner is connection]:
+            self.kill(command)
 
     def handle(self, connection: Connection, kind: bytes, number: int, payload: bytes) -> None:
         command = self.execs.get((connection, number))
@@ -261,19 +160,6 @@ class Server:
             self.feed(command, 0)
         elif kind == KILL:
             self.kill(command)
-
-    def disconnect(self, connection: Connection) -> None:
-        if connection not in self.connections:
-            return
-        self.connections.discard(connection)
-        for fd in {connection.read_fd, connection.write_fd}:
-            with contextlib.suppress(KeyError):
-                self.selector.unregister(fd)
-            os.close(fd)
-        for command in [c for (owner, _), c in self.execs.items() if owner is connection]:
-            self.kill(command)
-
-    # Commands
 
     def spawn(self, connection: Connection, number: int, request: dict[str, Any]) -> None:
         """Start a command; its first words on the report pipe are its pid or why it failed."""

@@ -16,11 +16,13 @@ from pytest_bottle.backends.registry import load_backend
 
 
 def pause(phase):
-    """Wait to be killed, where this is the point and nobody waits there yet."""
+    """Wait to be killed or resumed, where this is the point and nobody waits there yet."""
     marker = Path(os.environ["DEATH_MARKER"])
     if phase != os.environ["DEATH_PHASE"]:
         return
     draft = marker.with_name(f"{marker.name}.{os.getpid()}")
+    if draft.exists():
+        return
     draft.write_text(str(os.getpid()))
     with suppress(FileExistsError):
         marker.hardlink_to(draft)
