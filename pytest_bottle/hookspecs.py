@@ -1,9 +1,9 @@
 """The hooks by which other plugins and conftest files extend pytest-bottle.
 
-Each is called once per process, when the first bottle or gate of a suite needs it, and in a
-conftest file that pytest finds later, then. A backend or capability that an option names has to be
-known when the run starts. Implement them with `@pytest.hookimpl(optionalhook=True)` in a package
-that also works without pytest-bottle.
+Each is called once per process, when the first bottle or gate of a suite needs it; a conftest file
+that pytest finds later is asked when it is found. What an option names has to be known when the run
+starts. Implement them with `@pytest.hookimpl(optionalhook=True)` in a package that also works
+without pytest-bottle.
 """
 
 from __future__ import annotations

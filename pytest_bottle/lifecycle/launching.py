@@ -52,9 +52,7 @@ class Launcher:
         self._leaving: list[str] = []
         """Bottles that their engines still remove."""
 
-    def launch(
-        self, plan: BottlePlan, undo: contextlib.ExitStack
-    ) -> tuple[Sandbox, Provisioned]:
+    def launch(self, plan: BottlePlan, undo: contextlib.ExitStack) -> tuple[Sandbox, Provisioned]:
         """Start and provision a sandbox, which ends with this process; the stack undoes it all.
 
         Raises:
@@ -141,7 +139,8 @@ class _Ending:
             return
         # A backend cleans up after a launch that failed, but the failure may be its engine's.
         for resource in self._planned:
-            self._backend.remove(resource)
+            if ":" in resource.kind:  # The others are the reaper's.
+                self._backend.remove(resource)
         self.gone = True
 
 

@@ -46,7 +46,6 @@ SETTLE_DEADLINE: Final = 60.0
 """Seconds, at the end of a process, for engines to finish removing what was stopped."""
 
 
-
 class Lifecycle:
     """Opens and closes this process's bottles, as part of a run.
 

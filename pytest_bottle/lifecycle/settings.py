@@ -9,7 +9,6 @@ from typing import Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 AUTO: Final = "auto"
 
@@ -43,5 +42,3 @@ class Settings:
     """Seconds for a command where nobody says otherwise."""
     report: Callable[[str], None] = lambda _line: None
     """Told, in a line, of whatever makes a person wait."""
-    artifacts: Path | None = None
-    """Where evidence is written; None keeps it in memory."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -12,7 +13,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -80,7 +80,7 @@ def scene() -> Iterator[Scene]:
             kill(pid)
     eventually(lambda: not branded(scene.brand))
     for group in scene.control_groups():
-        eventually(lambda group=group: _removed(group), 2)
+        eventually(functools.partial(_removed, group), 2)
     shutil.rmtree(directory)
 
 

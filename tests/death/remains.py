@@ -12,13 +12,16 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from collections.abc import Iterator
 
 GONE_WITHIN = 10.0
 """Seconds after a death in which everything of the dead has to be gone."""
@@ -45,7 +48,9 @@ def branded(brand: int) -> list[int]:
     pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            limit = re.search(r"^Max msgqueue size +(\d+)", (entry / "limits").read_text(), re.M)
+            limit = re.search(
+                r"^Max msgqueue size +(\d+)", (entry / "limits").read_text(), re.MULTILINE
+            )
             state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             if limit is not None and int(limit[1]) == brand and state not in "ZX":
                 pids.append(int(entry.name))

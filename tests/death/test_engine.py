@@ -16,18 +16,14 @@ from tests.death.remains import eventually
 BOUND = 60.0
 """Seconds in which a run whose engine was restarted has to be over."""
 
-pytestmark = [
-    pytest.mark.bottle_requires("docker"),
-    # The SDK leaves a connection that broke to the garbage collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.bottle_requires("docker")
 
 
 @pytest.fixture(scope="module")
 def engine():
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         pytest.skip("starting an engine takes dockerd and root")
-    from tests.death.engine import PrivateEngine
+    from tests.death.engine import PrivateEngine  # noqa: PLC0415 - the SDK is an extra
 
     # A short path, as the engine makes sockets below it.
     engine = PrivateEngine(Path(tempfile.mkdtemp(prefix="bd-", dir="/tmp")))
@@ -59,6 +55,7 @@ def test_a_restart_is_an_infra_error(scene, start_run, engine, on_it, number, te
     assert eventually(lambda: not scene.remains()), scene.remains()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["launch", "launched", "teardown"])
 def test_a_restart_at_any_point_leaves_nothing(scene, start_run, engine, on_it, phase):
     run = start_run("suite.py", backend="docker", phase=phase, **on_it)

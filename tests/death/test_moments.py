@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import pytest_bottle
 from tests.death.conftest import INNER
 from tests.death.conftest import kill
+from tests.death.remains import Scene
 from tests.death.remains import command_line
 from tests.death.remains import eventually
 from tests.death.remains import put_on
@@ -36,15 +38,16 @@ def launching(scene):
         },
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: put_on(scene.brand),
+        preexec_fn=lambda: put_on(scene.brand),  # noqa: PLW1509 - started from one thread
     )
     with process:
+        assert process.stdout is not None
         scene.run_ids.add(process.stdout.readline().strip())
         yield process.pid
         process.kill()
 
 
-def broker_of(pid, scene):
+def broker_of(pid: int, scene: Scene) -> int:
     """Return the broker that a process started."""
     (broker,) = [
         child
@@ -54,6 +57,10 @@ def broker_of(pid, scene):
     return broker
 
 
+def ended(pid: int) -> bool:
+    return not command_line(pid)
+
+
 @pytest.mark.parametrize("victim", ["launcher", "broker"])
 def test_nothing_remains_whenever_it_is_killed(scene, victim):
     for moment in MOMENTS:
@@ -61,5 +68,5 @@ def test_nothing_remains_whenever_it_is_killed(scene, victim):
             broker = broker_of(launcher, scene)
             time.sleep(moment)
             kill(launcher if victim == "launcher" else broker)
-            assert eventually(lambda broker=broker: not command_line(broker), 1)
+            assert eventually(functools.partial(ended, broker), 1)
     assert eventually(lambda: not scene.remains()), scene.remains()

@@ -8,28 +8,31 @@ import pytest
 
 from tests.death.conftest import kill
 from tests.death.remains import GONE_WITHIN
+from tests.death.remains import Scene
 from tests.death.remains import eventually
 
 
-def parent_of(pid):
+def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def broker(scene):
+def broker(scene: Scene) -> int:
     """The broker is the one of the processes with its command line whose parent is not."""
     family = scene.processes("bubblewrap.broker")
     return next(pid for pid in family if parent_of(pid) not in family)
 
 
-def keeper(scene):
-    return next(pid for pid in scene.processes("bubblewrap.broker") if parent_of(pid) == broker(scene))
+def keeper(scene: Scene) -> int:
+    return next(
+        pid for pid in scene.processes("bubblewrap.broker") if parent_of(pid) == broker(scene)
+    )
 
 
-def bwrap(scene):
+def bwrap(scene: Scene) -> int:
     return scene.processes("bwrap --args")[0]
 
 
-def first_process(scene):
+def first_process(scene: Scene) -> int:
     return next(pid for pid in scene.processes("/bin/sh -c echo ready"))
 
 

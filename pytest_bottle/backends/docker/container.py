@@ -56,6 +56,8 @@ def create_options(
         "Entrypoint": entrypoint(token, plan.workdir),
         "Cmd": [],
         "Healthcheck": {"Test": ["NONE"]},
+        # An engine that shuts down, or comes back, would wait for our first process to obey.
+        "StopSignal": "SIGKILL",
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,

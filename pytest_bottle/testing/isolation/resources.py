@@ -23,7 +23,8 @@ PIDS = 64
 OTHERS = 400
 """Processes that may come and go on a host meanwhile; a bomb at large makes thousands."""
 
-BOMB = "bomb() { bomb | bomb & }; bomb; while :; do sleep 1; done"
+BOMB = "bomb() { bomb | bomb & }; bomb; exec sleep 60"
+"""The command itself forks no more, as that would fail now and end it."""
 
 
 class Census(threading.Thread):

@@ -1,4 +1,4 @@
-"""A run without pytest that opens and closes bottles until it is killed; writes a line when warm."""
+"""A run without pytest that opens and closes bottles until it is killed; says when it is warm."""
 
 from __future__ import annotations
 

@@ -10,12 +10,13 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pytest_bottle.backends.registry import BUILTIN
 from pytest_bottle.backends.registry import load_backend
 
 
-def pause(phase):
+def pause(phase: str) -> None:
     """Wait to be killed or resumed, where this is the point and nobody waits there yet."""
     marker = Path(os.environ["DEATH_MARKER"])
     if phase != os.environ["DEATH_PHASE"]:
@@ -33,7 +34,7 @@ def pause(phase):
 def pytest_bottle_backends(config):
     """Put pauses into the built-in backend."""
     del config
-    backend = load_backend(BUILTIN[os.environ["DEATH_BACKEND"]])
+    backend: Any = load_backend(BUILTIN[os.environ["DEATH_BACKEND"]])
     prepare, launch = backend.prepare, backend.launch
 
     def prepare_with_pause(plan, report):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from pausing import pause
+from pausing import pause  # type: ignore[import-not-found]
 
 
 @pytest.mark.parametrize("number", range(4))
