@@ -22,6 +22,13 @@ from pathlib import Path
 
 import pytest
 
+from pytest_bottle.lifecycle.lifecycle import Lifecycle
+from pytest_bottle.lifecycle.settings import Settings
+from pytest_bottle.lifecycle.spec import spec_from_arguments
+from pytest_bottle.manifest import EMPTY
+from pytest_bottle.state.owner import Owner
+from pytest_bottle.state.run import Run
+
 warnings.simplefilter("ignore")  # of other plugins that happen to be installed
 
 HERE = Path(__file__).parent
@@ -55,7 +62,8 @@ class Durations:
 
 def docker_answers() -> bool:
     try:
-        done = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, timeout=20)
+        inspect = ["docker", "image", "inspect", IMAGE]
+        done = subprocess.run(inspect, capture_output=True, timeout=20, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
@@ -120,13 +128,6 @@ def timed(call) -> float:
 
 
 def measure_exec(rounds: int, *, docker: bool) -> None:
-    from pytest_bottle.lifecycle.lifecycle import Lifecycle
-    from pytest_bottle.lifecycle.settings import Settings
-    from pytest_bottle.lifecycle.spec import spec_from_arguments
-    from pytest_bottle.manifest import EMPTY
-    from pytest_bottle.state.owner import Owner
-    from pytest_bottle.state.run import Run
-
     lifecycle = Lifecycle(Run.join(os.urandom(8).hex(), "main", Owner.current()), Settings())
     try:
         box = lifecycle.open(spec_from_arguments(backend="bubblewrap"), EMPTY)

@@ -81,8 +81,8 @@ class ResourceChecks(WalledSubject):
         for _ in range(2):
             with contextlib.suppress(ExecTimeoutError):
                 bottle.sh(BOMB, timeout=3, truncate=True)
-            assert wait_until(lambda: bottle.sh("true & wait").success, timeout=15)
-        assert bottle.sh("echo alive | cat").stdout == "alive\n"
+            # The kernel counts the killed until they are reaped.
+            assert wait_until(lambda: bottle.sh("true | cat").success, timeout=15)
 
     def test_closing_ends_a_fork_bomb(self, launch: Launch) -> None:
         """Soon, and nothing of it is left on the host."""
