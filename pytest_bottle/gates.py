@@ -88,4 +88,5 @@ def probe(session: BottleSession, name: str) -> Probe:
 
 
 def _explained(answer: Probe) -> str:
-    return f"{answer.detail}. Fix: {answer.fix}" if answer.fix else answer.detail
+    detail = answer.detail.rstrip(".")
+    return f"{detail}. Fix: {answer.fix}" if answer.fix else detail

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_bottle import doctor
+from pytest_bottle import fixtures
 from pytest_bottle import gates
 from pytest_bottle import hookspecs
 from pytest_bottle import markers
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
-pytest_plugins = ("pytest_bottle.fixtures",)
-
-
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the plugin's own hooks."""
     pluginmanager.add_hookspecs(hookspecs)
+    pluginmanager.register(fixtures, fixtures.__name__)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -49,12 +49,15 @@ DIFF_LINES: Final = 60
 def is_infra(problem: BaseException | None) -> bool:
     """Tell whether an exception, or what it was raised from, is nobody's fault.
 
+    The plugin's last own error decides: an image that is missing is the host owner's to mend,
+    whatever the engine said.
+
     A group is so if all in it are: what failed besides must not be hidden.
     """
     seen: set[int] = set()
     while problem is not None and id(problem) not in seen:
-        if isinstance(problem, InfraError):
-            return True
+        if isinstance(problem, BottleError):
+            return isinstance(problem, InfraError)
         if isinstance(problem, BaseExceptionGroup):
             return all(is_infra(part) for part in problem.exceptions)
         seen.add(id(problem))

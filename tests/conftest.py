@@ -1,11 +1,17 @@
 """What all tests share: the runs that they start are not led by the settings of this one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from pytest_bottle.options import OPTIONS
+
+# A shell that starts the tests in its background has them ignore interrupts, and so would all runs
+# that they start in order to interrupt them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TIMED = Path(__file__).parent / "death"
 

@@ -11,6 +11,7 @@ import pytest
 from pytest_bottle.backends.base import ExecRequest
 from pytest_bottle.backends.base import ExecResult
 from pytest_bottle.backends.docker.backend import DockerBackend
+from pytest_bottle.backends.docker.image import DEFAULT_IMAGE
 from pytest_bottle.plan import BottlePlan
 from pytest_bottle.plan import ImagePlan
 from pytest_bottle.plan import Limits
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_bottle.backends.docker.sandbox import DockerSandbox
 
-IMAGE = os.environ.get("BOTTLE_DOCKER_TEST_IMAGE", "pytest-bottle-test:py")
+IMAGE = os.environ.get("BOTTLE_DOCKER_IMAGE", DEFAULT_IMAGE)
 """A Debian or Ubuntu with Python."""
 
 WITHOUT_PYTHON = """\

@@ -163,7 +163,7 @@ def test_processes_never_exceed_the_capacity(tmp_path, start_python):
         process.stdin.flush()
     seen = [int(line) for process in crowd for line in process.stdout]
     assert len(seen) == 5 * 15
-    assert max(seen) == 3
+    assert max(seen) <= 3
     assert [path.name for path in (tmp_path / "bottles").iterdir()] == ["lock"]
 
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
-RESET_SIGNALS = (*IGNORED_SIGNALS, signal.SIGCHLD, signal.SIGXFSZ)  # Python ignores the last.
+RESET_SIGNALS = tuple(
+    number
+    for number in range(1, signal.NSIG)
+    if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33)  # The C library's own.
+)
+"""A command starts as a login's first process would, whatever this process was told to ignore."""
 
 
 def become_command(
