@@ -128,7 +128,9 @@ class Scene:
         for run_id in self.run_ids:
             filters = {"label": f"pytest-bottle.run={run_id}"}
             for container in self.engine.containers(all=True, filters=filters):
-                yield "container", f"{container['Names'][0]} ({container['State']})"
+                # Halfway through its removal it has no name any more.
+                name = (container["Names"] or [container["Id"]])[0]
+                yield "container", f"{name} ({container['State']})"
             for network in self.engine.networks(filters=filters):
                 yield "network", network["Name"]
             for volume in self.engine.volumes(filters=filters)["Volumes"] or ():
