@@ -17,6 +17,7 @@ from pytest_bottle.backends.channel.client import HELLO_GRACE
 from pytest_bottle.backends.channel.client import Channel
 from pytest_bottle.backends.docker import unavailable
 from pytest_bottle.backends.docker.container import CONTAINER_KIND
+from pytest_bottle.backends.docker.container import NAME_LABEL
 from pytest_bottle.backends.docker.container import OWNER_LABEL
 from pytest_bottle.backends.docker.container import create_options
 from pytest_bottle.backends.docker.departures import Departures
@@ -207,7 +208,7 @@ class DockerBackend:
             (
                 Resource(
                     kind=CONTAINER_KIND,
-                    id=container["Names"][0].lstrip("/"),
+                    id=container["Labels"][NAME_LABEL],  # Its own name goes before it does.
                     data={"host": endpoint.host},
                 ),
                 container["Labels"][OWNER_LABEL],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONTAINER_KIND: Final = "docker:container"
 
 OWNER_LABEL: Final = "pytest-bottle.owner"
+NAME_LABEL: Final = "pytest-bottle.name"
 
 _CPU_PERIOD: Final = 100_000
 """Microseconds; the engine's own default."""
@@ -28,7 +29,7 @@ def labels(plan: BottlePlan) -> dict[str, str]:
     return {
         "pytest-bottle.run": plan.run_id,
         "pytest-bottle.worker": plan.worker,
-        "pytest-bottle.name": plan.name,
+        NAME_LABEL: plan.name,
         OWNER_LABEL: Owner.current().encode(),
     }
 
