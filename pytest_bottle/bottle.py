@@ -13,6 +13,8 @@ from typing import Self
 from typing import overload
 
 from pytest_bottle.agents.claude import exec_claude_argv
+from pytest_bottle.argv import checked_argv
+from pytest_bottle.argv import shell_argv
 from pytest_bottle.backends.base import FILE_LIMIT
 from pytest_bottle.backends.base import OUTPUT_LIMIT
 from pytest_bottle.backends.base import ExecRequest
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
     from pytest_bottle.command_log import CommandLog
     from pytest_bottle.plan import AgentPlan
     from pytest_bottle.plan import BottlePlan
-
-ARGUMENT_LIMIT: Final = 120_000
-"""Bytes of one argument; Linux refuses more than 128 KiB (MAX_ARG_STRLEN, execve(2))."""
 
 FILE_TIMEOUT: Final = 120.0
 """Seconds that a file operation may take; independent of the bottle's own timeout."""
@@ -177,7 +176,7 @@ class Bottle:
             BottleClosedError: after teardown.
         """
         request = ExecRequest(
-            argv=_checked_argv(argv),
+            argv=checked_argv(argv),
             input=input.encode() if isinstance(input, str) else input,
             cwd=cwd,
             env=dict(env or {}),
@@ -202,7 +201,7 @@ class Bottle:
     ) -> ExecResult:
         """Run a script with the guest's /bin/sh; the keywords are those of `exec`."""
         return self.exec(
-            _shell_argv(script),
+            shell_argv(script),
             input=input,
             cwd=cwd,
             env=env,
@@ -382,37 +381,3 @@ class Bottle:
         except SandboxLostError:
             self._lost = True
             raise
-
-
-def _shell_argv(script: str) -> list[str]:
-    """Return a command that runs a script; a long one is put together from several arguments.
-
-    So it needs no file in the guest, and its standard input stays the caller's.
-    """
-    if len(script.encode()) <= ARGUMENT_LIMIT:
-        return ["/bin/sh", "-c", script]
-    size = ARGUMENT_LIMIT // 4  # characters of at most four bytes each
-    pieces = [script[start : start + size] for start in range(0, len(script), size)]
-    # The dot keeps the line breaks at the script's end.
-    join = '_script=$(printf %s "$@" .); set --; eval "unset _script; ${_script%.}"'
-    return ["/bin/sh", "-c", join, "/bin/sh", *pieces]
-
-
-def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(argv, str):
-        message = f"exec takes a list of arguments, not {argv[:100]!r}: use sh() for a shell line"
-        raise TypeError(message)
-    given: tuple[object, ...] = tuple(argv)
-    if not given:
-        message = "exec needs a command"
-        raise ValueError(message)
-    words = []
-    for word in given:
-        if not isinstance(word, str):
-            message = f"every argument must be a string, not {word!r}"
-            raise TypeError(message)
-        if "\0" in word:
-            message = f"an argument cannot have a NUL character: {word[:100]!r}"
-            raise ValueError(message)
-        words.append(word)
-    return tuple(words)

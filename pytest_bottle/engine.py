@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_bottle.identity import RunIdentity
     from pytest_bottle.lifecycle.spec import Spec
     from pytest_bottle.manifest import Manifest
     from pytest_bottle.options import Options
-    from pytest_bottle.session import RunIdentity
 
 
 class Engine:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from _pytest.terminal import TerminalReporter
 
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Register the plugin's own hooks."""
     pluginmanager.add_hookspecs(hookspecs)

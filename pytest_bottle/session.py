@@ -12,16 +12,15 @@ import uuid
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
-from typing import Any
 from typing import Final
 
 import pytest
 
 from pytest_bottle.errors import InfraError
+from pytest_bottle.identity import identity_of
 from pytest_bottle.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from pytest_bottle.bottle import Bottle
@@ -46,16 +45,6 @@ class Use:
 
 
 @dataclass(slots=True)
-class RunIdentity:
-    """The run that this process belongs to."""
-
-    run_id: str
-    worker: str
-    controller: str | None
-    """The controlling process, encoded; None where it is this one."""
-
-
-@dataclass(slots=True)
 class ItemState:
     """What one attempt at the running test has to do with bottles."""
 
@@ -77,7 +66,7 @@ class BottleSession:
         """
         self.config: Final = config
         self.options: Final = Options(config)
-        self.identity: Final = _identity(config)
+        self.identity: Final = identity_of(config)
         self.current: ItemState | None = None
         self.requests: list[pytest.FixtureRequest] = []
         """The fixtures being set up now, the innermost last."""
@@ -193,10 +182,3 @@ def slug(nodeid: str) -> str:
     if len(plain) <= _SLUG_LENGTH and plain == nodeid:
         return plain
     return f"{plain[:_SLUG_LENGTH]}-{uuid.uuid5(uuid.NAMESPACE_OID, nodeid).hex[:8]}"
-
-
-def _identity(config: pytest.Config) -> RunIdentity:
-    given: Mapping[str, Any] | None = getattr(config, "workerinput", None)
-    if given is not None and "bottle_run" in given:
-        return RunIdentity(given["bottle_run"], given["workerid"], given["bottle_controller"])
-    return RunIdentity(uuid.uuid4().hex[:16], "main", None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_bottle.agents.registry import BUILTIN
-from pytest_bottle.bottle import ARGUMENT_LIMIT
+from pytest_bottle.argv import ARGUMENT_LIMIT
 from pytest_bottle.bottle import Bottle
 from pytest_bottle.bottle import Provisioned
 from pytest_bottle.command_log import CommandLog
