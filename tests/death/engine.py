@@ -14,6 +14,7 @@ from typing import Any
 import docker
 from docker.errors import ImageNotFound
 
+from pytest_bottle.backends.bubblewrap.namespaces import die_with_parent
 from pytest_bottle.backends.docker.image import DEFAULT_IMAGE
 from pytest_bottle.backends.docker.image import IMAGE_VARIABLE
 from tests.death.remains import branded
@@ -95,8 +96,12 @@ class PrivateEngine:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: put_on(self._brand),  # noqa: PLW1509 - started from one thread
+                preexec_fn=self._before_exec,  # noqa: PLW1509 - started from one thread
             )
+
+    def _before_exec(self) -> None:
+        put_on(self._brand)
+        die_with_parent(signal.SIGKILL)  # The tests may be killed themselves.
 
     def _await_answer(self) -> None:
         assert eventually(self._answers, ANSWERS_WITHIN), self._log()
