@@ -12,6 +12,9 @@ SEEN = {
     "no-userns-root": "bwrap: No permissions to creating new namespace, likely because the kernel "
     "does not allow non-privileged user namespaces.",
     "failed": "bwrap: Creating new namespace failed: Operation not permitted",
+    "exceeded": "bwrap: Creating new namespace failed: nesting depth or "
+    "/proc/sys/user/max_*_namespaces exceeded (ENOSPC)",
+    "lonely-root": "root cannot become another user here: [Errno 1] Operation not permitted",
     "apparmor": "bwrap: setting up uid map: Permission denied",
     "proc": "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
     "pivot": "bwrap: pivot_root: Operation not permitted",
@@ -24,6 +27,8 @@ SEEN = {
         ("no-userns", "forbids user namespaces", "kernel.unprivileged_userns_clone=1"),
         ("no-userns-root", "forbids user namespaces", "seccomp=unconfined"),
         ("failed", "forbids user namespaces", "user.max_user_namespaces"),
+        ("exceeded", "forbids user namespaces", "user.max_user_namespaces"),
+        ("lonely-root", "has no other user", "map more uids"),
         ("apparmor", "AppArmor restricts", "apparmor_restrict_unprivileged_userns=0"),
         ("proc", "masks /proc", "systempaths=unconfined"),
         ("pivot", "may not change its root", "seccomp=unconfined"),

@@ -126,7 +126,11 @@ class Keeper:
         """Bring the sandbox up and join it; return its first process's pid on the host."""
         os.setsid()
         if self._request["uid"] is not None:
-            namespaces.become(self._request["uid"], self._request["gid"])
+            try:
+                namespaces.become(self._request["uid"], self._request["gid"])
+            except OSError as problem:
+                message = f"root cannot become another user here: {problem}"
+                raise LaunchFailureError(message) from problem
         keeper = os.getpid()
         gate, go = os.pipe()
         info, info_write = os.pipe()

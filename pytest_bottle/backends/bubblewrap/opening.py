@@ -19,6 +19,11 @@ _REFUSALS: Final = (
     ("No permissions to creat", *_NO_USER_NAMESPACES),
     ("Creating new namespace failed", *_NO_USER_NAMESPACES),
     (
+        "cannot become another user",
+        "this is the root of a user namespace that has no other user, as in a rootless container",
+        "run the tests as an ordinary user, or map more uids into the container",
+    ),
+    (
         "setting up uid map",
         "AppArmor restricts unprivileged user namespaces on this host",
         "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or install the "
