@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
@@ -28,4 +28,4 @@ def identity_of(config: pytest.Config) -> RunIdentity:
     given: Mapping[str, Any] | None = getattr(config, "workerinput", None)
     if given is not None and "bottle_run" in given:
         return RunIdentity(given["bottle_run"], given["workerid"], given["bottle_controller"])
-    return RunIdentity(uuid.uuid4().hex[:16], "main", None)
+    return RunIdentity(os.urandom(8).hex(), "main", None)

@@ -6,9 +6,9 @@ Nothing heavy is imported before a bottle or a gate is asked for.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import sys
-import uuid
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
@@ -181,4 +181,4 @@ def slug(nodeid: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_.=-]+", "-", nodeid).strip("-.")
     if len(plain) <= _SLUG_LENGTH and plain == nodeid:
         return plain
-    return f"{plain[:_SLUG_LENGTH]}-{uuid.uuid5(uuid.NAMESPACE_OID, nodeid).hex[:8]}"
+    return f"{plain[:_SLUG_LENGTH]}-{hashlib.sha256(nodeid.encode(errors='surrogatepass')).hexdigest()[:8]}"
