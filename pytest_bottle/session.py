@@ -181,4 +181,5 @@ def slug(nodeid: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_.=-]+", "-", nodeid).strip("-.")
     if len(plain) <= _SLUG_LENGTH and plain == nodeid:
         return plain
-    return f"{plain[:_SLUG_LENGTH]}-{hashlib.sha256(nodeid.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    digest = hashlib.sha256(nodeid.encode(errors="surrogatepass")).hexdigest()
+    return f"{plain[:_SLUG_LENGTH]}-{digest[:8]}"
