@@ -42,9 +42,10 @@ class TestCommands:
 
     def test_no_descriptor_and_no_signal_setting_is_inherited(self, guest):
         assert guest.exec("ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]
-        status = guest.exec("cat", "/proc/self/status").stdout
-        for field in ("SigIgn", "SigBlk"):
-            assert f"{field}:\t0000000000000000\n" in status
+        status = guest.exec("grep", "-E", "^Sig(Ign|Blk):", "/proc/self/status").stdout
+        # Signals 32 and 33 are the C library's own, which lets nobody set them.
+        others = ~(0b11 << 31)
+        assert [int(line.split()[1], 16) & others for line in status.splitlines()] == [0, 0]
 
     def test_stdin_is_empty_unless_it_is_given(self, guest):
         assert guest.exec("cat").stdout_bytes == b""
