@@ -11,7 +11,7 @@ from tests.death.remains import eventually
 
 PHASES = {
     "bubblewrap": ("prepare", "launch", "launched", "provision", "test", "teardown", "stopped"),
-    "docker": ("prepare", "launched", "provision", "test", "teardown"),
+    "docker": ("prepare", "launch", "launched", "provision", "test", "teardown"),
 }
 """What a bottle is about to go through; once it is `launched`, no journal knows its process yet."""
 
