@@ -1,27 +1,35 @@
-"""Runs any command line as an agent."""
+"""Runs any command line as an agent; its output is its answer."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from typing import Final
 
+from pytest_bottle.agents.base import Agent
 from pytest_bottle.errors import ManifestError
 from pytest_bottle.errors import MarkerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_bottle.agents.base import ModelEndpoint
     from pytest_bottle.plan import AgentPlan
 
-_PLACEHOLDER = re.compile(r"\{(prompt|prompt_file|model)\}")
+_PLACEHOLDER: Final = re.compile(r"\{(prompt|prompt_file|model)\}")
+_MODEL_PLACEHOLDER: Final = re.compile(r"\{(model_url|model_token)\}")
+
+_ARGUMENT_LIMIT: Final = 128 * 1024 - 1
+"""Bytes of one argument on Linux."""
 
 
-class CommandAgent:
+class CommandAgent(Agent):
     """The agent kind `command`: the agent's `args` are its whole command line.
 
     In each argument `{prompt}` stands for the task, `{prompt_file}` for the guest path of the
     agent's own prompt and `{model}` for its model. Without a `{prompt}` the task is added as the
-    last argument.
+    last argument. In its `env`, `{model_url}` and `{model_token}` stand for where its model is and
+    for the key that it presents there; an agent that has neither is given no model.
     """
 
     kind = "command"
@@ -59,11 +67,31 @@ class CommandAgent:
         program = self.executable(plan)
         arguments = tuple(_PLACEHOLDER.sub(fill, argument) for argument in plan.args[1:])
         placed = any("prompt" in _PLACEHOLDER.findall(argument) for argument in plan.args[1:])
-        return (program, *arguments) if placed else (program, *arguments, prompt)
+        command = (program, *arguments) if placed else (program, *arguments, prompt)
+        if any(len(word.encode(errors="surrogatepass")) > _ARGUMENT_LIMIT for word in command):
+            problem = f"the task for agent {plan.name!r} is too long for its command line."
+            raise MarkerError(problem, remedy="Write it to a file, and have the agent read that.")
+        return command
 
-    def env(self, plan: AgentPlan) -> Mapping[str, str]:
-        """Return the plan's own variables."""
-        return dict(plan.env)
+    def uses_model(self, plan: AgentPlan) -> bool:
+        """Return whether its environment asks for the model's place."""
+        return any(_MODEL_PLACEHOLDER.search(value) for _, value in plan.env)
+
+    def env(
+        self,
+        plan: AgentPlan,
+        endpoint: ModelEndpoint | None = None,
+        *,
+        root: bool = False,  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        """Return the plan's own variables, with its model's place filled in."""
+        if endpoint is None:
+            return dict(plan.env)
+        values = {"model_url": endpoint.url, "model_token": endpoint.token}
+        return {
+            name: _MODEL_PLACEHOLDER.sub(lambda found: values[found[1]], value)
+            for name, value in plan.env
+        }
 
 
 def _missing(plan: AgentPlan, key: str, remedy: str) -> ManifestError:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_bottle.agents.claude import ClaudeAgent
+from pytest_bottle.agents.codex import CodexAgent
 from pytest_bottle.agents.command import CommandAgent
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_bottle.agents.base import Agent
 
-_AGENTS: tuple[Agent, ...] = (ClaudeAgent(), CommandAgent())
+_AGENTS: tuple[Agent, ...] = (ClaudeAgent(), CodexAgent(), CommandAgent())
 
 BUILTIN: Mapping[str, Agent] = MappingProxyType({agent.kind: agent for agent in _AGENTS})
 """Agents by kind; plugins add their own beside them."""
