@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pytest_bottle.provision.steps import Step
 
 
+FAILED: Final = "pytest-bottle: provisioning command failed"
+"""Begins the line on stderr about a command that failed."""
+
 ARCHIVE_HERE: Final = """
 for entry in * .[!.]* ..?*; do
     if [ -e "$entry" ] || [ -L "$entry" ]; then exec tar -cf - . ; fi
@@ -125,6 +128,6 @@ def _command(run: Run) -> str:
     command = shlex.join(run.argv)
     if run.env:
         command = f"env -- {shlex.join(f'{name}={value}' for name, value in run.env)} {command}"
-    what = shlex.quote(f"pytest-bottle: provisioning command failed: {run.argv[0]}")
+    what = shlex.quote(f"{FAILED}: {run.argv[0]}")
     after = 'exit "$code"' if run.required else ":"
     return f"{command} </dev/null || {{ code=$?; echo {what} >&2; {after}; }}"

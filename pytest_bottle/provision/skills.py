@@ -7,6 +7,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from pytest_bottle.errors import OptionError
+from pytest_bottle.plan import SKILLS_DIRECTORY
 from pytest_bottle.provision.steps import MakeDirectory
 from pytest_bottle.provision.steps import PutTree
 from pytest_bottle.values import parse_guest_directory
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from pytest_bottle.provision.steps import Step
 
 GUEST_SKILLS_VARIABLE = "CLAUDE_BOTTLE_GUEST_SKILLS_DIR"
-"""The host's environment variable that names another guest directory for skills."""
+"""The host's environment variable that names another guest directory for skills in Claude's place.
+
+Agents that look for them elsewhere would not find them there.
+"""
 
 
 def provision_skills(
@@ -39,8 +43,8 @@ def provision_skills(
     if plan.agent is None or not plan.agent.skills:
         return ()
     override = (os.environ if environ is None else environ).get(GUEST_SKILLS_VARIABLE)
-    directory = posixpath.join(guest.home, ".claude", "skills")
-    if override:
+    directory = posixpath.join(guest.home, plan.agent.skills_dir)
+    if override and plan.agent.skills_dir == SKILLS_DIRECTORY:
         try:
             directory = parse_guest_directory(override)
         except ValueError as error:

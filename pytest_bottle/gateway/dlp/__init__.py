@@ -1,0 +1,1 @@
+"""The search for secrets in what would leave a bottle: bodies, addresses, commits."""
