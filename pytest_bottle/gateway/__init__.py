@@ -1,0 +1,1 @@
+"""The door: the one way out of a bottle, served by one process for a whole run."""
