@@ -18,9 +18,11 @@ from pytest_bottle.errors import CommandError
 from pytest_bottle.state.resource import Resource
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from collections.abc import Mapping
     from collections.abc import Sequence
+    from datetime import datetime
 
     from pytest_bottle.plan import BottlePlan
 
@@ -28,8 +30,12 @@ __all__ = [
     "FILE_LIMIT",
     "OUTPUT_LIMIT",
     "Backend",
+    "Branching",
+    "EgressDenial",
+    "Enforcing",
     "ExecRequest",
     "ExecResult",
+    "Guarded",
     "Guest",
     "Probe",
     "Resource",
@@ -62,6 +68,9 @@ class ExecRequest:
     """Bytes for each stream."""
     truncate: bool = False
     """Keep the first `output_limit` bytes and go on, where False kills the command and raises."""
+    on_start: Callable[[Callable[[], None]], None] | None = None
+    """Called with what kills the command and its children, for another thread to call; the command
+    then ends as one that was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +145,20 @@ class Probe:
     """What the host's owner can do where it is not there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressDenial:
+    """What a guest tried to reach, and was refused."""
+
+    host: str
+    """A name that it asked for, or an address."""
+    port: int | None
+    """None where it asked for the address of a name."""
+    protocol: str
+    """`tcp`, `udp` or `dns`; else what the engine calls it."""
+    time: datetime
+    """When, by the host's clock."""
+
+
 def silence(_line: str) -> None:
     """Report nothing."""
 
@@ -162,6 +185,30 @@ class Sandbox(Protocol):
             OutputLimitError: a stream passed its limit and `truncate` was not asked for.
             UserUnsupportedError: the sandbox cannot run commands as that user.
             FileNotFoundError, NotADirectoryError, PermissionError: for `cwd`.
+            SandboxLostError: the sandbox or its engine went away.
+        """
+        ...
+
+    def listen(self, port: int) -> socket.socket:
+        """Return a TCP socket that listens on 127.0.0.1:`port` in the sandbox's own network.
+
+        Who accepts on it, in this process or in one that it is passed to, serves the guest's
+        connections to that port, and nothing else connects the two networks. Commands can connect
+        as soon as this returns. Nothing of the sandbox keeps the socket: once its last holder
+        closes it, connections are refused. Safe to call from several threads at once, and while
+        commands run.
+
+        Where a socket cannot leave the sandbox, as from an engine on another machine, the
+        connections are carried to one that listens on this host. Other processes of the host can
+        connect to that too, and once it is closed, the guest's connections stay unanswered.
+
+        Args:
+            port: 0 is any that is free. A sandbox without a network of its own gets a free one in
+                any case: `getsockname` tells where the guest connects to.
+
+        Raises:
+            OSError: the port cannot be had; EADDRINUSE where the guest listens on it already.
+            DoorUnreachableError: this host cannot get at the sandbox's network.
             SandboxLostError: the sandbox or its engine went away.
         """
         ...
@@ -265,4 +312,74 @@ class Backend(Protocol):
 
     def shutdown(self) -> None:
         """Close what this backend holds open in this process (connections, brokers)."""
+        ...
+
+
+@runtime_checkable
+class Branching(Protocol):
+    """What a backend has, beside the methods of `Backend`, that can branch a running sandbox.
+
+    Others do without: bottles are then provisioned anew, and `Bottle.branch` says that it cannot.
+    """
+
+    @property
+    def golden(self) -> bool:
+        """Whether bottles start from a golden one by default.
+
+        Where that is faster than to provision each anew.
+        """
+        ...
+
+    @property
+    def branches_processes(self) -> bool:
+        """Whether a branch also has the processes that run in its source."""
+        ...
+
+    def branch(self, plan: BottlePlan, reference: Mapping[str, Any]) -> Sandbox:
+        """Start the planned sandbox from the present state of a running one, which goes on.
+
+        All files are carried over as they are at one moment, with their owners and permissions;
+        what is in `/dev/shm` and in sockets is not. The branch has a name, and whatever else tells
+        one guest from another, of its own, and nothing that one of the two changes from then on is
+        seen in the other. Either may end first, and a branch can be branched.
+
+        `Backend.planned_resources` names all that this makes: `plan.branch_of` tells it that the
+        plan is for a branch. A source whose plan says `template` is branched many times, by
+        several processes at once; nothing runs in it.
+
+        Args:
+            plan: Of the branch: the source's, but for what names this one instance of it.
+            reference: What `Sandbox.reference` of the source returned, perhaps in another process.
+
+        Raises:
+            BranchUnsupportedError: not this sandbox, or not on this host.
+            LaunchError: it did not start; nothing of it remains.
+            SandboxLostError: the source is gone.
+        """
+        ...
+
+
+@runtime_checkable
+class Enforcing(Protocol):
+    """What a backend has, beside the methods of `Backend`, that gives bottles a bounded network.
+
+    Plans with `network` come to no other: their author is told.
+    """
+
+    @property
+    def enforces_egress(self) -> bool:
+        """Whether a guest reaches what its plan's `network` names, and nothing else."""
+        ...
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """What a sandbox of such a backend has, beside the methods of `Sandbox`."""
+
+    def denials(self) -> Sequence[EgressDenial]:
+        """Return what the guest was refused since it was launched or branched, oldest first.
+
+        Raises:
+            SandboxLostError: the sandbox or its engine went away.
+        """
         ...

@@ -20,6 +20,7 @@ BUILTIN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "bubblewrap": "pytest_bottle.backends.bubblewrap.backend:BubblewrapBackend",
         "docker": "pytest_bottle.backends.docker.backend:DockerBackend",
+        "smolmachines": "pytest_bottle.backends.smolmachines.backend:SmolmachinesBackend",
     }
 )
 """Where each backend's class is, by the backend's name, in the order of `auto`."""

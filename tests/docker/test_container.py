@@ -187,7 +187,8 @@ def test_an_image_that_does_not_exist_says_what_the_engine_said(backend, tmp_pat
 
 def test_a_dockerfile_is_built_once(tmp_path):
     word = secrets.token_hex(4)
-    dockerfile = tmp_path / "Dockerfile"
+    (tmp_path / "context").mkdir()
+    dockerfile = tmp_path / "context" / "Dockerfile"
     dockerfile.write_text(f"FROM {IMAGE}\nARG WORD\nRUN echo $WORD > /word\nENTRYPOINT /none\n")
     image = ImagePlan(dockerfile=dockerfile, build_args=(("WORD", word),))
     plan = make_plan(tmp_path, image=image)
@@ -207,7 +208,7 @@ def test_a_failing_build_shows_its_step_and_its_last_output(backend, tmp_path):
     dockerfile = tmp_path / "Dockerfile"
     dockerfile.write_text(f"FROM {IMAGE}\nRUN echo the-reason; exit 7\n")
     plan = make_plan(tmp_path, image=ImagePlan(dockerfile=dockerfile))
-    with pytest.raises(ImageError, match=r"(?s)Step 2/2 : RUN.*code: 7.*the-reason"):
+    with pytest.raises(ImageError, match=r"(?s)Step 2/2 : RUN.*returned 7.*the-reason"):
         backend.prepare(plan)
 
 

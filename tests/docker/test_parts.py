@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("docker")
 
-from pytest_bottle.backends.docker.attach import PLAIN
-from pytest_bottle.backends.docker.attach import STDERR
-from pytest_bottle.backends.docker.attach import STDOUT
+from pytest_bottle.backends.channel.shell_exec import PLAIN
+from pytest_bottle.backends.channel.shell_exec import STDERR
+from pytest_bottle.backends.channel.shell_exec import STDOUT
 from pytest_bottle.backends.docker.attach import AttachedStream
 from pytest_bottle.backends.docker.image import context_digest
 from pytest_bottle.backends.docker.ready import find_account

@@ -6,30 +6,37 @@ import contextlib
 import itertools
 import os
 import resource
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
 
+from pytest_bottle.backends.base import ExecRequest
 from pytest_bottle.backends.base import Guest
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.base import Resource
 from pytest_bottle.backends.base import silence
 from pytest_bottle.backends.bubblewrap import cgroup
+from pytest_bottle.backends.bubblewrap import namespaces
 from pytest_bottle.backends.bubblewrap import seccomp
+from pytest_bottle.backends.bubblewrap import sockets
 from pytest_bottle.backends.bubblewrap.binary import find_bwrap
 from pytest_bottle.backends.bubblewrap.broker_client import BrokerClient
+from pytest_bottle.backends.bubblewrap.image import check_mounts
+from pytest_bottle.backends.bubblewrap.image import check_reachable
+from pytest_bottle.backends.bubblewrap.image import image_directory
 from pytest_bottle.backends.bubblewrap.layout import DEFAULT_DISK
 from pytest_bottle.backends.bubblewrap.layout import DEFAULT_PATH
 from pytest_bottle.backends.bubblewrap.layout import Account
 from pytest_bottle.backends.bubblewrap.layout import image_account
 from pytest_bottle.backends.bubblewrap.layout import lay_out
 from pytest_bottle.backends.bubblewrap.opening import explain_refusal
+from pytest_bottle.backends.bubblewrap.opening import refuses_overlays
 from pytest_bottle.backends.bubblewrap.sandbox import BubblewrapSandbox
 from pytest_bottle.backends.bubblewrap.sandbox import Keeper
 from pytest_bottle.backends.channel.client import Channel
 from pytest_bottle.backends.channel.stream import SocketStream
+from pytest_bottle.errors import BranchUnsupportedError
 from pytest_bottle.errors import CapabilityError
 from pytest_bottle.errors import LaunchError
 from pytest_bottle.errors import SandboxLostError
@@ -58,11 +65,15 @@ class BubblewrapBackend:
 
     name = "bubblewrap"
     wall = "process sandbox"
+    golden = False  # Little is provisioned as a rule; see benchmarks/README.md.
+    branches_processes = False
 
     def __init__(self) -> None:
         """Touch nothing yet."""
         self._broker = BrokerClient()
         self._numbers = itertools.count()
+        self._refused: set[Path | None] = set()
+        """Images over which no overlays can be staged; None stands for the host's programs."""
 
     def probe(self) -> Probe:
         """Open a real sandbox and say what limits it can have."""
@@ -77,18 +88,31 @@ class BubblewrapBackend:
         try:
             bwrap = find_bwrap()
             # Without control groups, as no journal would know of them if this process died now.
-            self._launch(plan, None).stop()
+            sandbox = self._launch(plan, None)
+            try:
+                overlays = self._overlays_sentence(sandbox)
+            finally:
+                sandbox.stop()
         except CapabilityError as problem:
             return Probe(ok=False, detail=problem.reason, fix=problem.fix)
         except LaunchError as problem:
             detail, fix = explain_refusal(str(problem))
             return Probe(ok=False, detail=detail, fix=fix)
-        return Probe(ok=True, detail=f"{bwrap.origin}; {_limits_sentence()}")
+        return Probe(ok=True, detail=f"{bwrap.origin}; {overlays}; {_limits_sentence()}")
+
+    def _overlays_sentence(self, sandbox: BubblewrapSandbox) -> str:
+        """Say what of the host's programs the guest can change, for itself."""
+        if None in self._refused:
+            return "the host's programs are read-only (overlays are refused)"
+        owned = sandbox.exec(ExecRequest(argv=("test", "-O", "/bin/sh"), timeout=10)).success
+        if os.getuid() == 0 and not owned:
+            return "writes go to overlays; files stay their owners' (no idmapped mounts)"
+        return "writes go to overlays"
 
     def prepare(self, plan: BottlePlan, report: Callable[[str], None] = silence) -> None:  # noqa: ARG002
         """Check that the image is a root file system that can be used here."""
         find_bwrap()
-        image = _image_directory(plan)
+        image = image_directory(plan)
         if image is not None and not os.path.lexists(image / "bin/sh"):
             raise CapabilityError(
                 self.name,
@@ -96,7 +120,8 @@ class BubblewrapBackend:
                 fix="name a directory made by debootstrap or by `docker export`",
             )
         if image is not None:
-            _check_reachable(image)
+            check_reachable(image)
+            check_mounts(image)
         _account(plan, image)
 
     def planned_resources(self, plan: BottlePlan) -> Sequence[Resource]:
@@ -110,11 +135,36 @@ class BubblewrapBackend:
         return self._launch(plan, cgroup.find_hierarchy())
 
     def _launch(self, plan: BottlePlan, hierarchy: cgroup.Hierarchy | None) -> BubblewrapSandbox:
-        image = _image_directory(plan)
+        """Launch; once more, and from then on, without staged overlays where they are refused."""
+        image = image_directory(plan)
+        if image not in self._refused:
+            try:
+                return self._launch_once(plan, hierarchy, image, staged=True)
+            except LaunchError as problem:
+                if not refuses_overlays(str(problem)):
+                    raise
+            self._refused.add(image)
+        return self._launch_once(plan, hierarchy, image, staged=False)
+
+    def _launch_once(
+        self,
+        plan: BottlePlan,
+        hierarchy: cgroup.Hierarchy | None,
+        image: Path | None,
+        *,
+        staged: bool,
+        source: Keeper | None = None,
+    ) -> BubblewrapSandbox:
         account = _account(plan, image)
         uid = _unprivileged_uid(next(self._numbers)) if os.getuid() == 0 else None
+        if source is not None and not namespaces.may_mount():
+            uid = source.uid  # Nobody else may look into it then.
         rlimits = _rlimits(plan.limits, hierarchy)
         env = _environment(plan, account)
+        request = self._request(
+            plan, account, uid=uid, rlimits=rlimits, env=env, image=image, staged=staged
+        )
+        request["source"] = None if source is None else _source(source)
         paths = hierarchy.paths(plan.name) if hierarchy else []
         # What the keeper gets copies of is closed here in any case, the rest only on failure.
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as handed_over:
@@ -122,15 +172,20 @@ class BubblewrapBackend:
             undo.callback(cgroup.remove, paths)
             for fd in groups:
                 handed_over.callback(os.close, fd)
-            listeners = [handed_over.enter_context(_listen(plan))] if plan.shared else []
+            listeners = []
+            if plan.shared:
+                listeners.append(handed_over.enter_context(sockets.listen(_socket_path(plan), 64)))
+                undo.callback(_socket_path(plan).unlink, missing_ok=True)
             reply, connection = self._broker.launch(
-                self._request(plan, account, uid=uid, rlimits=rlimits, env=env, image=image),
-                [*(one.fileno() for one in listeners), *groups],
+                request, [*(one.fileno() for one in listeners), *groups]
             )
             undo.callback(connection.close)
             keeper = Keeper(
                 owner=_owner(reply["keeper"]),
                 init=reply["init"],
+                outer=reply["outer"],
+                trees=_targets(request["stage"]),
+                still=plan.template,
                 uid=uid,
                 gid=uid,
                 rlimits=tuple(rlimits),
@@ -159,6 +214,7 @@ class BubblewrapBackend:
         rlimits: Sequence[tuple[int, int]],
         env: Mapping[str, str],
         image: Path | None,
+        staged: bool,
     ) -> dict[str, Any]:
         """Return the broker's request; `broker.Keeper` lists the keys."""
         bwrap = find_bwrap()
@@ -168,12 +224,14 @@ class BubblewrapBackend:
             workdir=plan.workdir,
             disk=plan.limits.disk,
             image=image,
+            staged=staged,
         )
         return {
             "bwrap": str(bwrap.path),
             "library_path": str(bwrap.library_path) if bwrap.library_path else None,
             "arguments": layout.arguments,
             "files": layout.files,
+            "stage": layout.stage,
             "uid": uid,
             "gid": uid,
             "seccomp": seccomp.program().decode("latin-1"),
@@ -183,14 +241,36 @@ class BubblewrapBackend:
             "listens": plan.shared,
         }
 
+    def branch(self, plan: BottlePlan, reference: Mapping[str, Any]) -> BubblewrapSandbox:
+        """Start a sandbox with another one's files; see `Branching`."""
+        source = Keeper.from_json(reference["keeper"])
+        if source.trees is None:
+            raise BranchUnsupportedError(
+                self.name,
+                reason="this host stages no overlays, whose files could be carried over.",
+                remedy="`pytest-bottle doctor` says why; or use the docker backend.",
+            )
+        owner = Owner.decode(source.owner)
+        if not owner.alive():
+            raise SandboxLostError(source.lost_sentence())
+        image, hierarchy = image_directory(plan), cgroup.find_hierarchy()
+        try:
+            sandbox = self._launch_once(plan, hierarchy, image, staged=True, source=source)
+        except LaunchError as problem:
+            if owner.alive():
+                raise
+            raise SandboxLostError(source.lost_sentence()) from problem
+        if not owner.alive():  # Its pids may have been another's when they were used.
+            sandbox.stop()
+            raise SandboxLostError(source.lost_sentence())
+        return sandbox
+
     def attach(self, plan: BottlePlan, reference: Mapping[str, Any]) -> BubblewrapSandbox:
         """Connect to a sandbox that another process launched."""
         keeper = Keeper.from_json(reference["keeper"])
-        connection = socket.socket(socket.AF_UNIX)
         try:
-            connection.connect(str(keeper.socket))
+            connection = sockets.connect(Path(str(keeper.socket)))
         except OSError as problem:
-            connection.close()
             raise SandboxLostError(keeper.lost_sentence()) from problem
         channel = Channel(SocketStream(connection), lost=keeper.lost_sentence)
         channel.wait_ready()
@@ -218,6 +298,24 @@ class BubblewrapBackend:
         self._broker.close()
 
 
+def _targets(stage: Mapping[str, Any] | None) -> tuple[str, ...] | None:
+    return None if stage is None else tuple(tree["target"] for tree in stage["trees"])
+
+
+def _source(keeper: Keeper) -> dict[str, Any]:
+    """Return what the broker has to know of a sandbox to branch; see `Carrier`."""
+    uid = os.getuid() if keeper.uid is None else keeper.uid
+    gid = os.getgid() if keeper.gid is None else keeper.gid
+    return {
+        "outer": keeper.outer,
+        "init": keeper.init,
+        "keeper": Owner.decode(keeper.owner).pid,
+        "still": keeper.still,
+        "trees": keeper.trees,
+        "owner": (uid, gid),
+    }
+
+
 def _make_groups(plan: BottlePlan, hierarchy: cgroup.Hierarchy | None) -> list[int]:
     if hierarchy is None:
         return []
@@ -234,37 +332,6 @@ def _owner(keeper: int) -> str:
     except ProcessLookupError as problem:
         message = "the sandbox's keeper ended at once"
         raise LaunchError(message) from problem
-
-
-def _image_directory(plan: BottlePlan) -> Path | None:
-    if plan.image is None:
-        return None
-    if plan.image.reference is None:
-        raise CapabilityError(
-            "bubblewrap",
-            reason=f"it cannot build {plan.image.dockerfile}",
-            fix="use the docker backend, or name a root file system's directory as image",
-        )
-    directory = Path(plan.image.reference).expanduser()
-    if not directory.is_absolute() or not directory.is_dir():
-        raise CapabilityError(
-            "bubblewrap",
-            reason=f"image {plan.image.reference!r} is no directory on this host",
-            fix="give the absolute path of a root file system, or use the docker backend",
-        )
-    return directory
-
-
-def _check_reachable(image: Path) -> None:
-    """Refuse an image that the user whom root becomes for a sandbox could not enter."""
-    closed = [path for path in (image, *image.parents) if not path.stat().st_mode & 0o001]
-    if os.getuid() == 0 and closed:
-        raise CapabilityError(
-            "bubblewrap",
-            reason=f"image {image} is out of reach for the unprivileged user that root becomes for "
-            f"a sandbox: {closed[-1]} is closed to others",
-            fix=f"chmod o+x {closed[-1]}, or keep the image elsewhere",
-        )
 
 
 def _account(plan: BottlePlan, image: Path | None) -> Account:
@@ -329,12 +396,3 @@ def _limits_sentence() -> str:
 
 def _socket_path(plan: BottlePlan) -> Path:
     return plan.state_dir / "exec.sock"
-
-
-def _listen(plan: BottlePlan) -> socket.socket:
-    path = _socket_path(plan)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(64)
-    return listener

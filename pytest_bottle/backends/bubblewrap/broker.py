@@ -27,6 +27,9 @@ from typing import Final
 from typing import NoReturn
 
 from pytest_bottle.backends.bubblewrap import namespaces
+from pytest_bottle.backends.bubblewrap import staging
+from pytest_bottle.backends.bubblewrap.carrying import Carrier
+from pytest_bottle.backends.bubblewrap.carrying import CarryError
 from pytest_bottle.backends.bubblewrap.messages import receive
 from pytest_bottle.backends.bubblewrap.messages import send
 from pytest_bottle.backends.bubblewrap.zygote import Zygote
@@ -66,6 +69,8 @@ def serve(control: socket.socket) -> None:
         keepers.add(pid)
         for fd in fds:
             os.close(fd)
+        if message["stage"] is not None and message["uid"] is not None:
+            staging.foresee(message["stage"], (message["uid"] + 1, message["gid"] + 1))
 
 
 def _reap(keepers: set[int]) -> None:
@@ -83,10 +88,10 @@ def _keep(broker: int, message: dict[str, Any], fds: list[int]) -> NoReturn:
         keeper = Keeper(message, fds)
         try:
             init = keeper.launch(broker)
-        except (OSError, LaunchFailureError) as problem:
+        except (OSError, LaunchFailureError, CarryError) as problem:
             send(channel, {"error": str(problem)})
         else:
-            send(channel, {"keeper": os.getpid(), "init": init})
+            send(channel, {"keeper": os.getpid(), "init": init, "outer": keeper.outer})
             channel.close()
             keeper.serve()
             code = 0
@@ -102,10 +107,11 @@ class Keeper:
     """One sandbox: started, joined, served, ended.
 
     The request's keys: `bwrap` (path), `library_path`, `arguments` (bwrap's, in which `{fd:N}`
-    stands for the Nth of `files`), `files` (texts), `uid` and `gid` to become or None, `seccomp`
-    (latin-1 text of the BPF program), `rlimits`, `env`, `workdir`, `listens` (whether the second
-    descriptor is a listening socket). Descriptors: the channel, the listener if any, then the
-    cgroups' `cgroup.procs`.
+    stands for the Nth of `files`), `files` (texts), `stage` (what `staging` makes, or None),
+    `source` (the sandbox to branch, as `Carrier` reads it, or None), `uid` and `gid` to become or
+    None, `seccomp` (latin-1 text of the BPF program), `rlimits`, `env`,
+    `workdir`, `listens` (whether the second descriptor is a listening socket). Descriptors: the
+    channel, the listener if any, then the cgroups' `cgroup.procs`.
     """
 
     def __init__(self, request: dict[str, Any], fds: list[int]) -> None:
@@ -119,18 +125,18 @@ class Keeper:
             fds,
         )
         self._zygote: Zygote | None = None
+        self._carrier = Carrier(request["source"]) if request["source"] else None
         self._bwrap = 0
         self._init_pidfd = -1
+
+    @property
+    def outer(self) -> int:
+        """The pid of bwrap's outer process, which sees the stage."""
+        return self._bwrap
 
     def launch(self, broker: int) -> int:
         """Bring the sandbox up and join it; return its first process's pid on the host."""
         os.setsid()
-        if self._request["uid"] is not None:
-            try:
-                namespaces.become(self._request["uid"], self._request["gid"])
-            except OSError as problem:
-                message = f"root cannot become another user here: {problem}"
-                raise LaunchFailureError(message) from problem
         keeper = os.getpid()
         gate, go = os.pipe()
         info, info_write = os.pipe()
@@ -139,6 +145,9 @@ class Keeper:
         self._bwrap = os.fork()
         if self._bwrap == 0:
             self._become_bwrap(keeper, gate, info_write, out_write, err_write)
+        if self._carrier is not None:
+            self._carrier.waiting()
+        self._give_up_root()
         for fd in (gate, info_write, out_write, err_write):
             os.close(fd)
         if self._confinement.cgroup_fds:  # Meanwhile, as bwrap takes its time.
@@ -146,6 +155,8 @@ class Keeper:
                 self._confinement.cgroup_fds, self._request["workdir"], self._confinement.enter
             )
         self._wait_ready(out, err)
+        if self._carrier is not None:
+            self._carrier.step()
         os.write(go, b"go\n")
         init = int(json.loads(os.read(info, 4096).decode())["child-pid"])
         self._init_pidfd = os.pidfd_open(init)
@@ -161,13 +172,53 @@ class Keeper:
         os.chdir("/")
         return init
 
+    def _give_up_root(self) -> None:
+        if self._request["uid"] is not None:
+            try:
+                namespaces.become(self._request["uid"], self._request["gid"])
+            except OSError as problem:
+                message = f"root cannot become another user here: {problem}"
+                raise LaunchFailureError(message) from problem
+
+    def _mount_and_give_up_root(self, stage: dict[str, Any]) -> set[int]:
+        """Mount the stage as root, who can give files away, or else as an ordinary user does."""
+        uid, gid = self._request["uid"], self._request["gid"]
+        if uid is not None:
+            try:
+                given = staging.mount(stage, (uid, gid))
+            except staging.StagingError:
+                self._give_up_root()
+            else:
+                if self._carrier is not None:
+                    self._carrier.look()
+                    self._carrier.start(stage["trees"], (uid, gid))
+                self._give_up_root()
+                return given
+        if self._carrier is not None:
+            self._carrier.look()  # Which the namespaces that follow would keep it from.
+        given = staging.mount(stage, None)
+        if self._carrier is not None:
+            self._carrier.start(stage["trees"], (os.getuid(), os.getgid()))
+        return given
+
     def _become_bwrap(self, keeper: int, gate: int, info: int, out: int, err: int) -> NoReturn:
+        stage = self._request["stage"]
         try:
-            # As bwrap itself does, but only when it has been at work for a while.
-            namespaces.die_with_parent(keeper)
             os.dup2(gate, 0)
             os.dup2(out, 1)
             os.dup2(err, 2)
+            given: set[int] = set()
+            if stage is None:
+                self._give_up_root()
+            else:
+                given = self._mount_and_give_up_root(stage)
+            # As bwrap itself does, but only when it has been at work for a while. Becoming another
+            # user would clear it.
+            namespaces.die_with_parent(keeper)
+            if stage is not None:
+                staging.fill(stage, given)
+            if self._carrier is not None:
+                self._carrier.step()
             files = [_memory_file(text.encode()) for text in self._request["files"]]
             os.set_inheritable(info, True)
             arguments = ["--info-fd", str(info)]
@@ -186,6 +237,8 @@ class Keeper:
             if self._request["library_path"]:
                 env["LD_LIBRARY_PATH"] = self._request["library_path"]
             os.execve(self._request["bwrap"], argv, env)
+        except (LaunchFailureError, staging.StagingError, CarryError) as problem:
+            os.write(2, str(problem).encode())
         except OSError as problem:
             os.write(2, f"{self._request['bwrap']}: {problem}\n".encode())
         finally:
@@ -195,7 +248,8 @@ class Keeper:
         ready, _, _ = select.select([out], [], [], READY_TIMEOUT)
         if ready and os.read(out, 64):
             return
-        os.kill(self._bwrap, signal.SIGKILL)
+        if not ready:
+            os.kill(self._bwrap, signal.SIGKILL)
         os.waitpid(self._bwrap, 0)
         os.set_blocking(err, False)
         try:

@@ -43,6 +43,7 @@ _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _SECCOMP_MODE_FILTER: Final = 2
 _LINUX_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAP_SYS_ADMIN: Final = 21
 _LAST_CAPABILITY_TRIED: Final = 63
 """The kernel answers EINVAL past its own last one."""
 _BPF_INSTRUCTION_SIZE: Final = 8
@@ -98,6 +99,15 @@ def die_with_parent(parent: int) -> None:
 def outlive_parent() -> None:
     """Take back what `die_with_parent` asked for."""
     _check(_prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+
+
+def may_mount() -> bool:
+    """Tell whether this process may mount, and so give files to others, as it is."""
+    with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - imports nothing
+        for line in file:
+            if line.startswith(b"CapEff:"):
+                return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
+    return False
 
 
 def hide() -> None:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from pytest_bottle.backends.bubblewrap import staging
+
+_OVERLAY_REFUSALS: Final = (staging.REFUSED, "overlay mount", f"source path {staging.PLACE}")
+
 _NO_USER_NAMESPACES: Final = (
     "this kernel or container forbids user namespaces",
     "set the sysctls kernel.unprivileged_userns_clone=1 and user.max_user_namespaces>0; in a "
@@ -49,3 +53,8 @@ def explain_refusal(words: str) -> tuple[str, str]:
         if fragment in words:
             return f"{meaning} ({words})", fix
     return words, "run `pytest-bottle doctor`, or use the docker backend"
+
+
+def refuses_overlays(words: str) -> bool:
+    """Tell whether it may be the overlays alone that a host does not permit."""
+    return any(fragment in words for fragment in _OVERLAY_REFUSALS)

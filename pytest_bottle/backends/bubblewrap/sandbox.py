@@ -11,10 +11,12 @@ from typing import Final
 
 from pytest_bottle.backends.base import Resource
 from pytest_bottle.backends.bubblewrap import cgroup
+from pytest_bottle.backends.channel.doors import hand_out
 from pytest_bottle.errors import UserUnsupportedError
 from pytest_bottle.state.owner import Owner
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
     from collections.abc import Sequence
 
@@ -37,6 +39,12 @@ class Keeper:
     """The keeper's identity, as `Owner.encode` writes it."""
     init: int
     """Host pid of the guest's first process."""
+    outer: int
+    """Pid of bwrap's outer process, which still sees the stage."""
+    trees: tuple[str, ...] | None
+    """Where its overlays are; None where none could be staged."""
+    still: bool
+    """Whether nothing runs in it, so that its files can be copied at any time."""
     uid: int | None
     gid: int | None
     """What to become before joining; None where the user itself made the sandbox."""
@@ -53,6 +61,7 @@ class Keeper:
                 **values,
                 "cgroups": tuple(values["cgroups"]),
                 "rlimits": tuple((kind, limit) for kind, limit in values["rlimits"]),
+                "trees": None if values["trees"] is None else tuple(values["trees"]),
             }
         )
 
@@ -97,6 +106,10 @@ class BubblewrapSandbox:
                 f"(uid {self._guest.uid}). Set the bottle's user, or use the docker backend.",
             )
         return self._channel.exec(request)
+
+    def listen(self, port: int) -> socket.socket:
+        """Return a socket that listens in the guest; the keeper, which is there too, makes it."""
+        return hand_out(self._channel, port)
 
     def connection(self, user: str | None = None) -> tuple[str, ...]:
         """Return a command line that attaches a person's shell."""

@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import json
 import os
+import queue
 import threading
 import time
-from dataclasses import dataclass
-from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
 
 from pytest_bottle.backends.base import ExecResult
 from pytest_bottle.backends.channel import frames
+from pytest_bottle.backends.channel.pending import Failure
+from pytest_bottle.backends.channel.pending import Pending
+from pytest_bottle.backends.channel.pending import result_of_failure
+from pytest_bottle.backends.channel.tunnels import KINDS
+from pytest_bottle.backends.channel.tunnels import Tunnels
 from pytest_bottle.errors import ExecTimeoutError
 from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import SandboxLostError
@@ -38,42 +42,14 @@ HELLO_GRACE: Final = 30.0
 
 STDIN_CHUNK: Final = 256 * 1024
 
+LISTEN_GRACE: Final = 10.0
+"""Seconds that a guest gets to listen on a port."""
+
+_ACKNOWLEDGED: Final = 128 * 1024
+"""Bytes of output after which a server that asked for it is told that they were taken."""
+
 FRAME_LIMIT: Final = 1024 * 1024
 """Bytes of a frame from the guest; the server's own are smaller."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why a command never started: the step, its errno, and the guest's working directory."""
-
-    stage: str
-    code: int
-    workdir: str
-
-
-@dataclass(slots=True)
-class _Pending:
-    """One command under way: what it has written, and its end."""
-
-    output_limit: int
-    truncate: bool
-    ended: threading.Event = field(default_factory=threading.Event)
-    stdout: bytearray = field(default_factory=bytearray)
-    stderr: bytearray = field(default_factory=bytearray)
-    overflow: set[str] = field(default_factory=set)
-    returncode: int | None = None
-    failure: _Failure | None = None
-
-    def take(self, stream: str, data: memoryview) -> bool:
-        """Keep what fits; return whether the command has to be stopped."""
-        kept = self.stdout if stream == "stdout" else self.stderr
-        room = self.output_limit - len(kept)
-        kept += data[:room]
-        if len(data) > room:
-            first = not self.overflow
-            self.overflow.add(stream)
-            return first and not self.truncate
-        return False
 
 
 class Channel:
@@ -88,11 +64,15 @@ class Channel:
         """Start reading; `wait_ready` waits for the guest's first words."""
         self._stream = stream
         self._lost = lost
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._number = 0
+        self.tunnels = Tunnels(self._send)
         self._hello: dict[str, Any] | None = None
+        self._acknowledges = False
+        self._taken = 0
+        self._receipts: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._detached = threading.Event()
         self._ended = threading.Event()
@@ -108,7 +88,7 @@ class Channel:
         self._ready.wait(timeout)
         if self._hello is None:
             raise (
-                self._lost_error()
+                self.lost_error()
                 if self._ended.is_set()
                 else SandboxLostError(f"the guest did not answer within {timeout:g} s")
             )
@@ -121,30 +101,48 @@ class Channel:
     def exec(self, request: ExecRequest) -> ExecResult:
         """Run one command to its end; see `Sandbox.exec`."""
         start = time.monotonic()
-        pending = _Pending(request.output_limit, request.truncate)
+        pending = Pending(request.output_limit, request.truncate)
+        with self._numbered(pending) as number:
+            try:
+                self._spawn(number, pending, request)
+                if request.on_start is not None:
+                    request.on_start(functools.partial(self._kill, number))
+                return self._finish(number, pending, request, start)
+            except SandboxLostError:
+                raise
+            except BaseException:
+                # An interrupt, or a test's own time limit: the command must not run on.
+                if not pending.ended.is_set():
+                    self._kill(number)
+                raise
+
+    def ask_to_listen(self, **message: object) -> Pending:
+        """Ask the server for a listening socket; return its answer, if one came."""
+        pending = Pending(0, truncate=True)
+        with self._numbered(pending) as number:
+            self._send(frames.LISTEN, number, json.dumps(message).encode())
+            pending.ended.wait(LISTEN_GRACE)
+        return pending
+
+    @contextlib.contextmanager
+    def _numbered(self, pending: Pending) -> Iterator[int]:
+        """Give it a number, by which the reader knows it meanwhile."""
         with self._lock:
             self._number += 1
             number = self._number
             self._pending[number] = pending
         try:
-            self._spawn(number, pending, request)
-            return self._finish(number, pending, request, start)
-        except SandboxLostError:
-            raise
-        except BaseException:
-            # An interrupt, or a test's own time limit: the command must not run on.
-            if not pending.ended.is_set():
-                self._kill(number)
-            raise
+            yield number
         finally:
             with self._lock:
                 del self._pending[number]
 
-    def _spawn(self, number: int, pending: _Pending, request: ExecRequest) -> None:
+    def _spawn(self, number: int, pending: Pending, request: ExecRequest) -> None:
         message = {
             "argv": list(request.argv),
             "env": dict(request.env),
             "cwd": request.cwd,
+            "user": request.user,
             "stdin": request.input is not None,
         }
         self._send(frames.SPAWN, number, json.dumps(message).encode())
@@ -160,7 +158,7 @@ class Channel:
             target=self._feed, args=arguments, name="bottle-stdin", daemon=True
         ).start()
 
-    def _feed(self, number: int, pending: _Pending, data: bytes) -> None:
+    def _feed(self, number: int, pending: Pending, data: bytes) -> None:
         """Send a command its input, until it has all of it or has ended."""
         view = memoryview(data)
         try:
@@ -173,7 +171,7 @@ class Channel:
             return  # Whoever waits for the command is told.
 
     def _finish(
-        self, number: int, pending: _Pending, request: ExecRequest, start: float
+        self, number: int, pending: Pending, request: ExecRequest, start: float
     ) -> ExecResult:
         left = request.timeout - (time.monotonic() - start)
         timed_out = not pending.ended.wait(max(left, 0))
@@ -181,10 +179,10 @@ class Channel:
             self._kill(number)
             pending.ended.wait(KILL_GRACE)
         if pending.failure is not None:
-            return _failed(pending.failure, request, time.monotonic() - start)
+            return result_of_failure(pending.failure, request, time.monotonic() - start)
         if pending.returncode is None:
             if self._ended.is_set():
-                raise self._lost_error()
+                raise self.lost_error()
             message = f"a killed command was not reported as ended within {KILL_GRACE:g} s"
             raise SandboxLostError(message)
         stdout, stderr = bytes(pending.stdout), bytes(pending.stderr)
@@ -218,7 +216,15 @@ class Channel:
         """
         self._send(frames.DETACH, 0, b"")
         if not self._detached.wait(KILL_GRACE):
-            raise self._lost_error()
+            raise self.lost_error()
+
+    def claim(self) -> None:
+        """Have the server drop all its other clients, with the commands that they wait for.
+
+        Raises:
+            SandboxLostError: it is gone.
+        """
+        self._send(frames.ALONE, 0, b"")
 
     def quit(self) -> None:
         """End the server and with it the sandbox; quiet where it is gone already."""
@@ -239,13 +245,14 @@ class Channel:
         except SandboxLostError:
             return
 
-    def _lost_error(self) -> SandboxLostError:
+    def lost_error(self) -> SandboxLostError:
+        """Return what is to be raised once the stream has ended."""
         return SandboxLostError(self._lost())
 
     def _send(self, kind: bytes, number: int, payload: bytes | memoryview) -> None:
         # The reader ends only those commands that were pending when the stream ended.
         if self._ended.is_set():
-            raise self._lost_error()
+            raise self.lost_error()
         header = frames.HEADER.pack(len(payload), kind, number)
         try:
             with self._write_lock, self._whole_frames():
@@ -256,7 +263,7 @@ class Channel:
                     self._stream.write(payload)
         except OSError as problem:
             self._ended.wait(1)
-            raise self._lost_error() from problem
+            raise self.lost_error() from problem
 
     @contextlib.contextmanager
     def _whole_frames(self) -> Iterator[None]:
@@ -280,7 +287,9 @@ class Channel:
         except (ValueError, LookupError, TypeError):
             self._stream.close()  # No server of ours writes such frames.
         self._ended.set()
+        self._receipts.put(0)
         self._ready.set()
+        self.tunnels.close()
         with self._lock:
             for pending in self._pending.values():
                 pending.ended.set()
@@ -303,50 +312,59 @@ class Channel:
     def _handle(self, kind: bytes, number: int, payload: memoryview) -> None:
         if kind == frames.HELLO:
             self._hello = json.loads(bytes(payload))
+            if self._hello.pop("acknowledge", False) is True and not self._acknowledges:
+                self._acknowledges = True
+                threading.Thread(
+                    target=self._send_receipts, name="bottle-receipts", daemon=True
+                ).start()
             self._ready.set()
             return
         if kind == frames.DETACH:
             self._detached.set()
             return
+        if kind in KINDS:
+            self.tunnels.handle(kind, number, payload)
+            return
+        if kind in {frames.STDOUT, frames.STDERR}:
+            self._acknowledge(len(payload))
+        descriptor = self._stream.take_descriptor() if kind == frames.LISTEN else None
         with self._lock:
             pending = self._pending.get(number)
+            if pending is not None:
+                pending.descriptor = descriptor
         if pending is None:
+            if descriptor is not None:
+                os.close(descriptor)
             return
+        self._answer(pending, kind, number, payload)
+
+    def _acknowledge(self, size: int) -> None:
+        """Have the server told of output that was taken, by a thread that may wait for it."""
+        self._taken += size
+        if self._acknowledges and self._taken >= _ACKNOWLEDGED:
+            self._receipts.put(self._taken)
+            self._taken = 0
+
+    def _send_receipts(self) -> None:
+        with contextlib.suppress(SandboxLostError):
+            while taken := self._receipts.get():
+                self._send(frames.TAKEN, 0, taken.to_bytes(4, "big"))
+
+    def _answer(self, pending: Pending, kind: bytes, number: int, payload: memoryview) -> None:
         if kind in {frames.STDOUT, frames.STDERR}:
             stream = "stdout" if kind == frames.STDOUT else "stderr"
             if pending.take(stream, payload):
                 # Not from this thread: the guest may be waiting for it to read.
                 threading.Thread(target=self._kill, args=(number,), daemon=True).start()
+        elif kind == frames.LISTEN:
+            pending.returncode = 0
+            pending.ended.set()
         elif kind == frames.DONE:
             pending.returncode = int(json.loads(bytes(payload))["returncode"])
             pending.ended.set()
         elif kind == frames.FAILED:
             failure = json.loads(bytes(payload))
-            pending.failure = _Failure(
+            pending.failure = Failure(
                 str(failure["stage"]), int(failure["errno"]), str(failure["workdir"])
             )
             pending.ended.set()
-
-
-def _failed(failure: _Failure, request: ExecRequest, duration: float) -> ExecResult:
-    """Turn a command that never started into a shell's answer, or into the cwd's own error."""
-    stage, code = failure.stage, failure.code
-    if stage in {"cwd", "workdir"}:
-        where = request.cwd if stage == "cwd" else failure.workdir
-        raise OSError(code, os.strerror(code), where)
-    if stage == "exec":
-        returncode = 127 if code == errno.ENOENT else 126
-        text = f"{request.argv[0]}: {os.strerror(code)}\n"
-    elif stage == "fork":
-        returncode = 126
-        text = f"the sandbox cannot start another process: {os.strerror(code)}\n"
-    else:
-        message = f"the sandbox could not enter a command ({stage}: {os.strerror(code)})"
-        raise SandboxLostError(message)
-    return ExecResult(
-        argv=request.argv,
-        returncode=returncode,
-        stdout_bytes=b"",
-        stderr_bytes=text.encode(),
-        duration=duration,
-    )

@@ -9,6 +9,8 @@ import errno
 import os
 import signal
 
+from pytest_bottle.backends.channel.killing import wear_mark
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,10 @@ def become_command(
             os.dup2(stream, target)
         os.write(report, f"{os.getpid()}\n".encode())
         enter()
+        stage = "user"
+        become_user(request["account"])
+        stage = "start"
+        wear_mark(request["mark"])
         for number in RESET_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.umask(0o022)
@@ -62,6 +68,15 @@ def become_command(
         os.write(report, f"{stage} {code}".encode())
     finally:
         os._exit(127)
+
+
+def become_user(account: tuple[int, int, list[int]] | None) -> None:
+    """Become a user of the guest's, by uid, gid and further groups; None stays who this is."""
+    if account is not None:
+        uid, gid, groups = account
+        os.setgroups(groups)
+        os.setgid(gid)
+        os.setuid(uid)
 
 
 def replace(argv: list[str], env: dict[str, str]) -> NoReturn:

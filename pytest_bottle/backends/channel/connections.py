@@ -6,14 +6,14 @@ It is a part of the program that `program.py` sends to guests: see there for its
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
+import socket
+import stat
 
 from pytest_bottle.backends.channel.frames import HEADER
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
+from pytest_bottle.backends.channel.listeners import carrying
 
 CHUNK = 256 * 1024
 HIGH_WATER = 4 * CHUNK
@@ -27,8 +27,43 @@ class Connection:
         self.write_fd = write_fd
         self.incoming = bytearray()
         self.outgoing = bytearray()
+        self.carried: list[tuple[int, int]] = []
+        """Descriptors on their way out, each with the number of bytes that go before it."""
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
+
+    def carry(self, fd: int) -> None:
+        """Send a copy of a descriptor along with the first byte of the next frame.
+
+        Raises:
+            OSError: a copy cannot be made, or the stream is no socket and carries none.
+        """
+        if not stat.S_ISSOCK(os.fstat(self.write_fd).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        self.carried.append((len(self.outgoing), os.dup(fd)))
+
+    def write(self) -> None:
+        """Write what the stream takes now of the bytes up to the next descriptor, with its own.
+
+        Raises:
+            OSError: it takes none now, or never again.
+        """
+        end = min([CHUNK, *(before for before, _ in self.carried if before)])
+        data = memoryview(self.outgoing)[:end]
+        with data:
+            if self.carried and self.carried[0][0] == 0:
+                with socket.socket(fileno=os.dup(self.write_fd)) as stream:
+                    done = stream.sendmsg([data], carrying(self.carried[0][1]))
+                os.close(self.carried.pop(0)[1])
+            else:
+                done = os.write(self.write_fd, data)
+        del self.outgoing[:done]
+        self.carried = [(before - done, fd) for before, fd in self.carried]
+
+    def close(self) -> None:
+        """Close the stream, and drop what was on its way."""
+        for fd in {self.read_fd, self.write_fd, *(fd for _, fd in self.carried)}:
+            os.close(fd)
 
 
 class Connections:
@@ -113,8 +148,7 @@ class Connections:
     def writable(self, connection: Connection, _mask: int) -> None:
         try:
             while connection.outgoing:
-                done = os.write(connection.write_fd, memoryview(connection.outgoing)[:CHUNK])
-                del connection.outgoing[:done]
+                connection.write()
         except BlockingIOError:
             pass
         except OSError:
@@ -157,5 +191,5 @@ class Connections:
         for fd in {connection.read_fd, connection.write_fd}:
             with contextlib.suppress(KeyError):
                 self.selector.unregister(fd)
-            os.close(fd)
+        connection.close()
         self.dropped(connection)

@@ -10,7 +10,16 @@ import functools
 from pathlib import Path
 from typing import Final
 
-_PARTS: Final = ("frames", "killing", "command", "connections", "server")
+_PARTS: Final = (
+    "frames",
+    "killing",
+    "command",
+    "listeners",
+    "connections",
+    "execs",
+    "relays",
+    "server",
+)
 """Modules of this package, each before those that import it."""
 
 _FUTURE: Final = "from __future__ import annotations\n"
@@ -18,11 +27,15 @@ _OWN_IMPORT: Final = "from pytest_bottle."
 
 
 @functools.cache
-def guest_program() -> bytes:
-    """Return the parts as one module, less the imports of one another."""
+def guest_program(*further: Path) -> bytes:
+    """Return the parts as one module, less the imports of one another.
+
+    Args:
+        further: modules of a backend's own, which come last.
+    """
     lines = [_FUTURE]
-    for part in _PARTS:
-        text = Path(__file__).with_name(f"{part}.py").read_text(encoding="utf-8")
+    for path in (*(Path(__file__).with_name(f"{part}.py") for part in _PARTS), *further):
+        text = path.read_text(encoding="utf-8")
         lines += [
             line
             for line in text.splitlines(keepends=True)

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import socket
 from typing import Final
 from typing import Protocol
 
+from pytest_bottle.backends.channel.handover import ANCILLARY_SIZE
+from pytest_bottle.backends.channel.handover import CLOSE_ON_EXEC
+from pytest_bottle.backends.channel.handover import descriptors_in
+
 READ_SIZE: Final = 256 * 1024
+
+_DESCRIPTORS: Final = 16
+"""That may wait to be asked for."""
 
 
 class Stream(Protocol):
     """A connected, blocking byte stream; one reader, one writer at a time."""
+
+    def take_descriptor(self) -> int | None:
+        """Return the first descriptor that came along with what was read, if any did."""
+        ...
 
     def read(self) -> bytes:
         """Return the next bytes, or none at the end."""
@@ -33,10 +45,20 @@ class SocketStream:
     def __init__(self, connection: socket.socket) -> None:
         """Take over the socket."""
         self._socket = connection
+        self._descriptors: collections.deque[int] = collections.deque()
 
     def read(self) -> bytes:
         """Return the next bytes, or none at the end."""
-        return self._socket.recv(READ_SIZE)
+        data, ancillary, _, _ = self._socket.recvmsg(READ_SIZE, ANCILLARY_SIZE, CLOSE_ON_EXEC)
+        if ancillary:
+            self._descriptors += descriptors_in(ancillary)
+            while len(self._descriptors) > _DESCRIPTORS:
+                os.close(self._descriptors.pop())
+        return data
+
+    def take_descriptor(self) -> int | None:
+        """Return the first descriptor that came along with what was read, if any did."""
+        return self._descriptors.popleft() if self._descriptors else None
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of it, or raise OSError."""
@@ -47,6 +69,8 @@ class SocketStream:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
 
 
 class PipeStream:
@@ -67,6 +91,10 @@ class PipeStream:
         view = memoryview(data)
         while view:
             view = view[os.write(self._write_fd, view) :]
+
+    def take_descriptor(self) -> int | None:
+        """Return none: pipes carry none."""
+        return None
 
     def close(self) -> None:
         """Close the writing end; the reader sees the end when the child has gone."""

@@ -13,10 +13,9 @@ import threading
 from typing import Any
 from typing import Final
 
-STDOUT: Final = 1
-STDERR: Final = 2
-PLAIN: Final = 0
-"""What the engine says itself, without frames: why a command could not be started."""
+from pytest_bottle.backends.channel.shell_exec import PLAIN
+from pytest_bottle.backends.channel.shell_exec import STDERR
+from pytest_bottle.backends.channel.shell_exec import STDOUT
 
 _HEADER: Final = struct.Struct("!B3xI")
 _READ_SIZE: Final = 256 * 1024
@@ -69,6 +68,10 @@ class AttachedStream:
                 return data
             self.stderr += data
             del self.stderr[:-_TAIL]
+
+    def take_descriptor(self) -> int | None:
+        """Return none: the engine passes on bytes alone."""
+        return None
 
     def unread(self, data: bytes) -> None:
         """Give bytes back for the next `read`."""

@@ -13,25 +13,32 @@ from pytest_bottle.backends.base import Guest
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.base import Resource
 from pytest_bottle.backends.base import silence
-from pytest_bottle.backends.channel.client import HELLO_GRACE
 from pytest_bottle.backends.channel.client import Channel
 from pytest_bottle.backends.docker import unavailable
+from pytest_bottle.backends.docker.branching import BRANCH_KIND
+from pytest_bottle.backends.docker.branching import commit_lock
+from pytest_bottle.backends.docker.branching import find_branch_images
+from pytest_bottle.backends.docker.branching import image_resources
+from pytest_bottle.backends.docker.branching import make_branch_image
+from pytest_bottle.backends.docker.branching import remove_branch_image
 from pytest_bottle.backends.docker.container import CONTAINER_KIND
 from pytest_bottle.backends.docker.container import NAME_LABEL
 from pytest_bottle.backends.docker.container import OWNER_LABEL
 from pytest_bottle.backends.docker.container import create_options
 from pytest_bottle.backends.docker.departures import Departures
+from pytest_bottle.backends.docker.doorway import Doorway
+from pytest_bottle.backends.docker.doorway import make_directory
 from pytest_bottle.backends.docker.endpoint import current_endpoint
 from pytest_bottle.backends.docker.endpoint import endpoint_at
 from pytest_bottle.backends.docker.engine import QUICK_TIMEOUT
 from pytest_bottle.backends.docker.engine import Engine
 from pytest_bottle.backends.docker.engine import EngineError
-from pytest_bottle.backends.docker.first_process import WITHOUT_PYTHON
 from pytest_bottle.backends.docker.first_process import WRITE_HOSTS
 from pytest_bottle.backends.docker.first_process import first_words
 from pytest_bottle.backends.docker.first_process import further_server
 from pytest_bottle.backends.docker.image import provide_image
 from pytest_bottle.backends.docker.lost import lost_sentence
+from pytest_bottle.backends.docker.meeting import meet
 from pytest_bottle.backends.docker.ready import ReadyImage
 from pytest_bottle.backends.docker.ready import ready_image
 from pytest_bottle.backends.docker.sandbox import DockerSandbox
@@ -45,10 +52,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping
     from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TypeAlias
 
     from pytest_bottle.backends.docker.attach import AttachedStream
     from pytest_bottle.plan import BottlePlan
     from pytest_bottle.plan import ImagePlan
+
+    _ImageKey: TypeAlias = tuple[ImagePlan | None, str | None, str, str | None]
 
 REMOVE_DEADLINE: Final = 10.0
 """Seconds that an engine gets to remove a container by force."""
@@ -59,13 +70,15 @@ class DockerBackend:
 
     name = "docker"
     wall = "container"
+    golden = False  # Little is provisioned as a rule; see benchmarks/README.md.
+    branches_processes = False
 
     def __init__(self) -> None:
         """Touch nothing yet."""
         self._lock = threading.Lock()
         self._engines: dict[str, Engine] = {}
         self._host: str | None = None
-        self._images: dict[tuple[ImagePlan | None, str | None, str], ReadyImage] = {}
+        self._images: dict[_ImageKey, ReadyImage] = {}
         self._departures = Departures()
 
     def probe(self) -> Probe:
@@ -93,10 +106,11 @@ class DockerBackend:
             raise CapabilityError(self.name, reason=detail, fix=fix) from problem
 
     def planned_resources(self, plan: BottlePlan) -> Sequence[Resource]:
-        """Return the container, by the name that it will have."""
+        """Return the container, by the name that it will have, and the image made for it."""
         if self._host is None:
             self._host = current_endpoint().host
-        return [Resource(kind=CONTAINER_KIND, id=plan.name, data={"host": self._host})]
+        container = Resource(kind=CONTAINER_KIND, id=plan.name, data={"host": self._host})
+        return [container, *image_resources(plan, self._host)]
 
     def launch(self, plan: BottlePlan) -> DockerSandbox:
         """Start the planned container."""
@@ -109,14 +123,30 @@ class DockerBackend:
             message = f"the engine did not start {plan.name}: {problem}"
             raise LaunchError(message) from problem
 
-    def _launch(self, engine: Engine, plan: BottlePlan, image: ReadyImage) -> DockerSandbox:
+    def branch(self, plan: BottlePlan, reference: Mapping[str, Any]) -> DockerSandbox:
+        """Start a container with another one's files; see `Branching`."""
+        try:
+            engine = self._engine(reference["host"])
+            image = self._image(engine, plan)
+            files = make_branch_image(engine, plan, reference)
+            return self._launch(engine, plan, image, files)
+        except EngineError as problem:
+            message = f"the engine did not branch {plan.branch_of}: {problem}"
+            raise LaunchError(message) from problem
+
+    def _launch(
+        self, engine: Engine, plan: BottlePlan, image: ReadyImage, files: str | None = None
+    ) -> DockerSandbox:
+        """Start a container; with the files of another image, where that was made for it."""
         token = secrets.token_hex(16)
         with contextlib.ExitStack() as undo:
+            if files is not None:
+                undo.callback(_remove_image_quietly, engine, plan.name)
             undo.callback(_remove_quietly, engine, plan.name)
             try:
-                self._create(engine, plan, image, token)
+                directory = self._create(engine, plan, image, token, files)
             except EngineError as problem:
-                if problem.status is not None:
+                if problem.status is not None and files is None:
                     undo.pop_all()  # Refused: what has this name is not ours.
                 raise
             stream = engine.attach(plan.name)
@@ -125,7 +155,7 @@ class DockerBackend:
                 stream.write(first_words())
                 engine.start(plan.name)
                 hosts = None if image.account.uid == 0 else _write_hosts(engine, plan.name)
-                channel = _meet(engine, plan.name, stream)
+                channel = meet(engine, plan.name, stream)
                 if hosts is not None:
                     undo.callback(hosts.close)
                     hosts.drain(QUICK_TIMEOUT)
@@ -141,20 +171,47 @@ class DockerBackend:
             guest=Guest(user=account.name, uid=account.uid, home=home, workdir=plan.workdir),
             channel=channel,
             hold=Hold(stream=stream, token=token),
-            departed=self._departed(engine),
+            doorway=Doorway(
+                directory=directory,
+                image=None if channel is None else image.reference,
+            ),
+            commit_lock=commit_lock(plan),
+            departed=self._departed(engine, plan),
         )
 
-    def _create(self, engine: Engine, plan: BottlePlan, image: ReadyImage, token: str) -> None:
-        options = create_options(plan, image, token=token, bounds_disk=engine.bounds_disk)
-        try:
-            engine.create(plan.name, options)
-        except EngineError as problem:
-            # Only some storage drivers can bound a container; the others say so.
-            if plan.limits.disk is None or "storage" not in str(problem).lower():
-                raise
-            options = create_options(plan, image, token=token, bounds_disk=False)
-            engine.create(plan.name, options)
-            engine.bounds_disk = False
+    def _create(
+        self,
+        engine: Engine,
+        plan: BottlePlan,
+        image: ReadyImage,
+        token: str,
+        files: str | None,
+    ) -> Path | None:
+        """Create the container, with what this engine can; return its doorway's directory."""
+        while True:
+            door = make_directory(engine, plan)
+            bounds_disk = engine.bounds_disk and plan.limits.disk is not None
+            options = create_options(
+                plan,
+                image,
+                token=token,
+                files=files,
+                bounds_disk=bounds_disk,
+                door=None if door is None else str(door),
+            )
+            try:
+                engine.create(plan.name, options)
+            except EngineError as problem:
+                words = str(problem).lower()
+                # Only some storage drivers can bound a container; the others say so.
+                if bounds_disk and "storage" in words:
+                    engine.bounds_disk = False
+                elif door is not None and "mount" in words:
+                    engine.shares_files = False
+                else:
+                    raise
+            else:
+                return door
 
     def attach(self, plan: BottlePlan, reference: Mapping[str, Any]) -> DockerSandbox:
         """Connect to a container that another process launched."""
@@ -179,29 +236,35 @@ class DockerBackend:
             guest=guest,
             channel=channel,
             hold=None,
-            departed=self._departed(engine),
+            doorway=Doorway.from_json(reference["doorway"]),
+            commit_lock=reference["commit_lock"],
+            departed=self._departed(engine, plan),
         )
 
     def remove(self, resource: Resource) -> None:
-        """Remove a container."""
+        """Remove a container, or the image that was made for one."""
         host = resource.data.get("host")
+        what = f"{resource.kind.partition(':')[2]} {resource.id} at {host}"
         try:
-            gone = self._engine(host).remove(resource.id, deadline=REMOVE_DEADLINE)
+            engine = self._engine(host)
+            if resource.kind == BRANCH_KIND:
+                gone = remove_branch_image(engine, resource.id, deadline=REMOVE_DEADLINE)
+            else:
+                gone = engine.remove(resource.id, deadline=REMOVE_DEADLINE)
         except (EngineError, CapabilityError) as problem:
-            message = f"container {resource.id} at {host} could not be removed: {problem}"
+            message = f"{what} could not be removed: {problem}"
             raise TeardownError(message) from problem
         if not gone:
-            message = (
-                f"container {resource.id} at {host} is still there after {REMOVE_DEADLINE:g} s"
-            )
+            message = f"{what} is still there after {REMOVE_DEADLINE:g} s"
             raise TeardownError(message)
 
     def orphans(self) -> Sequence[tuple[Resource, str]]:
-        """Return all of our containers on this engine; nothing where no engine answers."""
+        """Return our containers and their images on this engine; nothing where none answers."""
         try:
             endpoint = current_endpoint()
             with contextlib.closing(Engine(endpoint, timeout=QUICK_TIMEOUT)) as engine:
                 found = engine.labelled(OWNER_LABEL)
+                images = find_branch_images(engine)
         except (CapabilityError, EngineError):
             return ()
         return [
@@ -214,6 +277,9 @@ class DockerBackend:
                 container["Labels"][OWNER_LABEL],
             )
             for container in found
+        ] + [
+            (Resource(kind=BRANCH_KIND, id=name, data={"host": endpoint.host}), owner)
+            for name, owner in images
         ]
 
     def settle(self, deadline: float) -> None:
@@ -256,20 +322,24 @@ class DockerBackend:
         key = _image_key(plan)
         if key in self._images:
             return self._images[key]
-        base = provide_image(engine, plan.image, report)
+        agent = plan.agent.kind if plan.agent else None
+        base = provide_image(engine, plan.image, report, agent=agent)
         return ready_image(engine, base, plan)
 
-    def _departed(self, engine: Engine) -> Callable[[str, bool], None]:
+    def _departed(self, engine: Engine, plan: BottlePlan) -> Callable[[str, bool], None]:
+        has_image = bool(image_resources(plan, ""))
+
         def depart(name: str, by_itself: bool) -> None:  # noqa: FBT001
             if not by_itself:
                 _remove_quietly(engine, name)
-            self._departures.add(engine, name)
+            # Not so what served its door for a moment.
+            self._departures.add(engine, name, image=has_image and name == plan.name)
 
         return depart
 
 
-def _image_key(plan: BottlePlan) -> tuple[ImagePlan | None, str | None, str]:
-    return (plan.image, plan.user, plan.workdir)
+def _image_key(plan: BottlePlan) -> _ImageKey:
+    return (plan.image, plan.user, plan.workdir, plan.agent.kind if plan.agent else None)
 
 
 def _remove_quietly(engine: Engine, name: str) -> None:
@@ -278,35 +348,12 @@ def _remove_quietly(engine: Engine, name: str) -> None:
         engine.remove(name, deadline=REMOVE_DEADLINE)
 
 
+def _remove_image_quietly(engine: Engine, name: str) -> None:
+    """Remove a bottle's image as far as the engine lets us; the journal knows it otherwise."""
+    with contextlib.suppress(EngineError):
+        remove_branch_image(engine, name, deadline=REMOVE_DEADLINE)
+
+
 def _write_hosts(engine: Engine, name: str) -> AttachedStream:
     """Begin what only root can do, while the first process gets ready."""
     return engine.exec(name, ("/bin/sh", "-c", WRITE_HOSTS), user="0")
-
-
-def _meet(engine: Engine, name: str, stream: AttachedStream) -> Channel | None:
-    """Listen to the first process's first words: a channel's, or that there will be none."""
-    alarm = threading.Timer(HELLO_GRACE, stream.close)
-    alarm.daemon = True
-    alarm.start()
-    first = bytearray()
-    while WITHOUT_PYTHON.startswith(first) and len(first) < len(WITHOUT_PYTHON):
-        data = stream.read()
-        if not data:
-            break
-        first += data
-    alarm.cancel()
-    if first == WITHOUT_PYTHON:
-        return None
-    if not first:
-        words = stream.stderr.decode(errors="replace").strip()
-        message = f"{lost_sentence(engine, name)}" + (f"; its last words: {words}" if words else "")
-        raise LaunchError(message)
-    stream.unread(bytes(first))
-    channel = Channel(stream, lost=lambda: lost_sentence(engine, name))
-    try:
-        channel.wait_ready()
-    except SandboxLostError as problem:
-        channel.close()
-        message = f"the container {name} ended at once: {problem}"
-        raise LaunchError(message) from problem
-    return channel

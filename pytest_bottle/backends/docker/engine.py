@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 from typing import Any
@@ -30,6 +33,9 @@ QUICK_TIMEOUT: Final = 5.0
 
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
+
+_POLL: Final = 0.02
+"""Seconds between two attempts at what the engine is not ready for."""
 
 _POOL_SIZE: Final = 100
 """Idle connections kept; where a thread's does not fit, urllib3 logs a warning."""
@@ -118,6 +124,17 @@ class Engine:
                 max_pool_size=_POOL_SIZE,
             )
 
+    @functools.cached_property
+    def shares_files(self) -> bool:
+        """Whether this host's directories can be mounted, sockets in them and all.
+
+        That takes the same kernel. False too once the engine could not find such a directory: it
+        may see other files than this process.
+        """
+        if sys.platform != "linux" or not self.endpoint.host.startswith("unix://"):
+            return False
+        return bool(self.version().get("KernelVersion") == os.uname().release)
+
     def close(self) -> None:
         """Close idle connections; attached streams live on."""
         self.api.close()
@@ -181,7 +198,7 @@ class Engine:
                 return True
             if time.monotonic() > until:
                 return False
-            time.sleep(0.02)
+            time.sleep(_POLL)
 
     def labelled(self, label: str) -> Sequence[Mapping[str, Any]]:
         """Return all containers, running or not, that have a label."""
@@ -208,6 +225,43 @@ class Engine:
                 return None
             raise
         return found
+
+    def commit(self, container: str, repository: str, tag: str, labels: Mapping[str, str]) -> None:
+        """Make an image of a running container's files, which stands still meanwhile."""
+        with translated():
+            self.api.commit(container, repository, tag, pause=True, conf={"Labels": dict(labels)})
+
+    def tag(self, image: str, repository: str, tag: str) -> None:
+        """Give an image one more name."""
+        with translated():
+            self.api.tag(image, repository, tag)
+
+    def images(self, repository: str) -> Sequence[Mapping[str, Any]]:
+        """Return the images of a repository."""
+        with translated():
+            return list(self.api.images(repository))
+
+    def remove_image(self, image: str, *, deadline: float) -> bool:
+        """Take an image's name away, and with the last one the image.
+
+        Returns:
+            Whether it is gone within `deadline` seconds: it stays while a container uses it.
+        """
+        until = time.monotonic() + deadline
+        while True:
+            try:
+                with translated():
+                    self.api.remove_image(image)
+            except EngineError as problem:
+                if problem.status == NOT_FOUND:
+                    return True
+                if problem.status != CONFLICT:
+                    raise
+            else:
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(_POLL)
 
     # Commands
 

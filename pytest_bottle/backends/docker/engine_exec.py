@@ -1,344 +1,70 @@
-"""Commands that the engine itself starts: for images without Python, and for other users.
-
-A shell in the guest reports what the engine tells late or not at all: the command's own return code
-as soon as it ends (the engine waits for whatever it left running), and what is wrong with its
-directory.
-"""
+"""Commands that the Docker engine itself starts in a container."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import re
-import secrets
-import shlex
-import threading
-import time
-from dataclasses import dataclass
-from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Final
 
-from pytest_bottle.backends.base import ExecResult
-from pytest_bottle.backends.channel.client import KILL_GRACE
-from pytest_bottle.backends.channel.client import STDIN_CHUNK
-from pytest_bottle.backends.channel.killing import TAG
-from pytest_bottle.backends.docker.attach import PLAIN
-from pytest_bottle.backends.docker.attach import STDERR
+from pytest_bottle.backends.channel.shell_exec import NotStartedError
+from pytest_bottle.backends.docker.attach import AttachedStream
 from pytest_bottle.backends.docker.engine import EngineError
-from pytest_bottle.errors import ExecTimeoutError
-from pytest_bottle.errors import OutputLimitError
+from pytest_bottle.backends.docker.lost import lost_sentence
 from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.errors import UserUnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from pytest_bottle.backends.base import ExecRequest
-    from pytest_bottle.backends.docker.attach import AttachedStream
+    from pytest_bottle.backends.channel.shell_exec import ShellStream
     from pytest_bottle.backends.docker.engine import Engine
-
-_RUN: Final = """\
-IFS= read -r bottle_left
-echo $$
-eval "$(
-    while [ "$bottle_left" -gt 0 ]; do
-        IFS= read -r bottle_line
-        printf '%s\\n' "$bottle_line"
-        bottle_left=$((bottle_left - 1))
-    done
-)"
-exec 3>&2 2>/dev/null
-if [ -n "$bottle_cwd" ] && ! CDPATH= cd -- "$bottle_cwd"; then
-    bottle_code=missing
-    [ ! -e "$bottle_cwd" ] || bottle_code=file
-    [ ! -d "$bottle_cwd" ] || bottle_code=denied
-elif [ -n "$bottle_size" ]; then
-    head -c "$bottle_size" | ( exec "$@" 2>&3 3>&- )
-    bottle_code=$?
-else
-    ( exec "$@" 2>&3 3>&- ) </dev/null
-    bottle_code=$?
-fi
-echo "$bottle_token $bottle_code"
-echo "$bottle_token $bottle_code" >&3
-"""
-"""Reads what to run as a number of lines, line by line to leave the command's stdin alone: as
-arguments they would stand in process lists, where `pkill -f` takes the shell for the command; and
-nothing is written before somebody reads. Its own complaints, such as that a command was killed, are
-not the command's output."""
-
-_KILL: Final = """\
-root=$1 mark=$2 members=" $1 " round=0
-for path in $(grep -slF "$mark" /proc/[0-9]*/environ); do
-    path=${path#/proc/}
-    members="$members${path%/environ} "
-done
-while [ $round -lt 50 ]; do
-    round=$((round + 1)) grown=
-    for stat in /proc/[0-9]*/stat; do
-        IFS= read -r line <$stat || continue
-        set -- ${line##*) }
-        pid=${stat#/proc/} pid=${pid%/stat}
-        [ "$1" != Z ] && [ $pid != 1 ] || continue
-        case $members in *" $pid "*)
-            [ "$1" = T ] || { kill -STOP $pid && grown=yes; }
-            continue
-        esac
-        case "$members" in *" $2 "*) ;; *) [ "$4" = "$root" ] || continue ;; esac
-        kill -STOP $pid
-        members="$members$pid " grown=yes
-    done
-    [ "$grown" ] || break
-done
-for pid in $members; do kill -KILL $pid; done
-"""
-"""The channel server's `kill_tree`, for a shell: all are stopped before the first is killed."""
-
-_CWD_ERRORS: Final = {
-    "missing": errno.ENOENT,
-    "file": errno.ENOTDIR,
-    "denied": errno.EACCES,
-}
-
-_END_NOTICE: Final = 0.5
-"""Seconds that an engine gets to notice a container's end after that of a command in it."""
 
 _NO_SUCH_USER: Final = re.compile("unable to find user|no matching entries in passwd")
 
 
-@dataclass(slots=True)
-class _Output:
-    """One stream: what the command wrote, and the report behind it."""
+class ContainerShells:
+    """See `Shells`."""
 
-    token: bytes
-    limit: int
-    kept: bytearray = field(default_factory=bytearray)
-    overflow: bool = False
-    report: bytes | None = None
-    """What followed the token; None until it came."""
-    _held: bytes = b""
-
-    def take(self, data: bytes) -> None:
-        """Keep what fits, but for the token and what may be its beginning."""
-        if self.report is not None:
-            self.report += data
-            return
-        data = self._held + data
-        body, found, rest = data.partition(self.token)
-        self._held = b""
-        if found:
-            self.report = rest
-        else:
-            border = max(len(data) - len(self.token) + 1, 0)
-            body, self._held = data[:border], data[border:]
-        self._keep(body)
-
-    def _keep(self, data: bytes) -> None:
-        room = self.limit - len(self.kept)
-        self.kept += data[:room]
-        self.overflow |= len(data) > room
-
-    def end(self) -> None:
-        """Keep what was held back."""
-        self._keep(self._held)
-        self._held = b""
-
-    @property
-    def ended(self) -> bool:
-        return self.report is not None and self.report.endswith(b"\n")
-
-
-class EngineExec:
-    """One command, started by the engine; see `Sandbox.exec`.
-
-    Args:
-        engine: which runs the container.
-        container: its name.
-        lost: asked for a sentence on what happened to the sandbox.
-    """
-
-    def __init__(
-        self, engine: Engine, container: str, request: ExecRequest, lost: Callable[[], str]
-    ) -> None:
-        """Prepare it; `run` runs it."""
+    def __init__(self, engine: Engine, container: str) -> None:
+        """Name the container, and the engine that runs it."""
         self._engine = engine
         self._container = container
-        self._request = request
-        self._lost = lost
-        self._token = secrets.token_hex(16)
-        end = f"{self._token} ".encode()
-        self._stdout = _Output(end, request.output_limit)
-        self._stderr = _Output(end, request.output_limit)
-        self._plain = bytearray()
-        """What the engine said instead of running it."""
-        self._root: bytes | None = None
-        """Pid of the shell around it, once that has said so."""
-        self._over = threading.Event()
-        self._wake = threading.Event()
-        """Set when it is over, or has to be stopped."""
 
-    def run(self) -> ExecResult:
-        """Run the command to its end; see `Sandbox.exec`."""
-        start = time.monotonic()
-        stream = self._start()
+    def start(
+        self, argv: Sequence[str], *, user: str | None, env: Mapping[str, str]
+    ) -> AttachedStream:
+        """Start one."""
         try:
-            for work in (self._read, self._write):
-                threading.Thread(target=work, args=(stream,), daemon=True).start()
-            self._wake.wait(self._request.timeout)
-            timed_out = not self._wake.is_set()
-            if not self._over.is_set():
-                self._kill()
-        except BaseException:
-            # An interrupt, or a test's own time limit: the command must not run on.
-            if not self._over.is_set():
-                self._kill()
-            raise
-        finally:
-            stream.close()
-        return self._result(stream.id, time.monotonic() - start, timed_out=timed_out)
-
-    def _start(self) -> AttachedStream:
-        request = self._request
-        env = {**request.env, TAG: self._token}
-        if request.user is not None and not request.user.isdigit():
-            env = {"USER": request.user, "LOGNAME": request.user, **env}
-        try:
-            return self._engine.exec(
-                self._container, ("/bin/sh", "-c", _RUN), user=request.user, env=env
-            )
+            return self._engine.exec(self._container, argv, user=user, env=env)
         except EngineError as problem:
-            raise self._refusal(str(problem)) from problem
+            raise NotStartedError(str(problem)) from problem
 
-    def _read(self, stream: AttachedStream) -> None:
-        first = bytearray()
+    def returncode(self, stream: ShellStream) -> int | None:
+        """Return what the engine knows of a shell's end."""
+        identity = stream.id if isinstance(stream, AttachedStream) else None
         try:
-            while not (self._stdout.ended and self._stderr.ended):
-                kind, data = stream.receive()
-                if not data:
-                    break
-                if kind == PLAIN:
-                    self._plain += data
-                elif kind == STDERR:
-                    self._stderr.take(data)
-                elif self._root is not None:
-                    self._stdout.take(data)
-                else:
-                    first += data
-                    line, newline, rest = bytes(first).partition(b"\n")
-                    if newline and line.isdigit():
-                        self._root = line
-                        self._stdout.take(rest)
-                    elif newline:
-                        self._plain += line
-                if not self._request.truncate and self._overflowed():
-                    self._wake.set()
-        except OSError:
-            pass
-        self._stdout.end()
-        self._stderr.end()
-        self._over.set()
-        self._wake.set()
-
-    def _write(self, stream: AttachedStream) -> None:
-        view = memoryview(self._script() + (self._request.input or b""))
-        with contextlib.suppress(OSError):  # It ended first, as it may.
-            for offset in range(0, len(view), STDIN_CHUNK):
-                stream.write(view[offset : offset + STDIN_CHUNK])
-
-    def _script(self) -> bytes:
-        """Return what `_RUN` reads: the number of lines, and the lines."""
-        request = self._request
-        size = "" if request.input is None else len(request.input)
-        script = (
-            f"bottle_token={self._token} bottle_size={size}\n"
-            f"bottle_cwd={shlex.quote(request.cwd or '')}\n"
-            f"set -- {shlex.join(request.argv)}\n"
-        )
-        lines = script.count("\n")
-        return f"{lines}\n{script}".encode(errors="surrogateescape")
-
-    def _overflowed(self) -> list[str]:
-        outputs = {"stderr": self._stderr, "stdout": self._stdout}
-        return [name for name, output in outputs.items() if output.overflow]
-
-    def _kill(self) -> None:
-        """Kill all of it, from a shell beside it and as the same user; wait for its end."""
-        root = (self._root or b"0").decode(errors="replace")
-        script = ("/bin/sh", "-c", _KILL, "sh", root, f"{TAG}={self._token}")
-        try:
-            stream = self._engine.exec(self._container, script, user=self._request.user)
-        except EngineError:
-            return
-        stream.drain(KILL_GRACE)
-        self._over.wait(KILL_GRACE)
-
-    def _result(self, identity: str | None, duration: float, *, timed_out: bool) -> ExecResult:
-        request = self._request
-        stdout, stderr = bytes(self._stdout.kept), bytes(self._stderr.kept)
-        if not self._over.is_set():
-            raise SandboxLostError(f"a killed command was not seen to end within {KILL_GRACE:g} s")
-        if self._plain:
-            raise self._refusal(self._plain.decode(errors="replace"))
-        overflow = self._overflowed()
-        if overflow and not request.truncate:
-            raise OutputLimitError(
-                f"the {' and '.join(overflow)} of {' '.join(request.argv)[:200]!r}",
-                limit=request.output_limit,
-                remedy="It was stopped. Pass output_limit= for more, or truncate=True to keep "
-                "the beginning.",
-            )
-        if timed_out:
-            raise ExecTimeoutError(
-                request.argv, timeout=request.timeout, stdout=stdout, stderr=stderr
-            )
-        return ExecResult(
-            argv=request.argv,
-            returncode=self._returncode(identity),
-            stdout_bytes=stdout,
-            stderr_bytes=stderr,
-            duration=duration,
-            stdout_truncated="stdout" in overflow,
-            stderr_truncated="stderr" in overflow,
-        )
-
-    def _returncode(self, identity: str | None) -> int:
-        """Return what the shell reported; where it was killed, what the engine knows."""
-        report = (self._stdout.report or self._stderr.report or b"").decode().strip()
-        if report in _CWD_ERRORS:
-            code = _CWD_ERRORS[report]
-            raise OSError(code, os.strerror(code), self._request.cwd)
-        if report:
-            return int(report)
-        try:
-            returncode = self._engine.exec_returncode(identity or "")
+            return self._engine.exec_returncode(identity or "")
         except EngineError as problem:
-            raise SandboxLostError(self._lost()) from problem
-        if returncode is None or self._container_ends():
-            raise SandboxLostError(self._lost())
-        return returncode
+            raise SandboxLostError(self.lost()) from problem
 
-    def _container_ends(self) -> bool:
-        """Whether the shell was killed because all of its container was."""
-        until = time.monotonic() + _END_NOTICE
+    def running(self) -> bool:
+        """Tell whether the container still runs."""
         try:
-            while time.monotonic() < until:
-                found = self._engine.inspect(self._container)
-                if found is None or not found["State"]["Running"]:
-                    return True
-                time.sleep(_END_NOTICE / 10)
+            found = self._engine.inspect(self._container)
         except EngineError:
-            return True
-        return False
+            return False
+        return found is not None and bool(found["State"]["Running"])
 
-    def _refusal(self, words: str) -> Exception:
+    def lost(self) -> str:
+        """Return what happened to the container."""
+        return lost_sentence(self._engine, self._container)
+
+    def refusal(self, words: str, user: str | None) -> Exception:
         """Return what the engine's refusal to start a command means."""
-        words = words.strip()
         if _NO_SUCH_USER.search(words):
-            return UserUnsupportedError(
-                str(self._request.user), reason=f"the engine says: {words}."
-            )
+            return UserUnsupportedError(str(user), reason=f"the engine says: {words}.")
         if "chdir to cwd" in words:
             return FileNotFoundError(errno.ENOENT, "the sandbox's working directory is gone", words)
-        return SandboxLostError(f"{self._lost()} (The engine says: {words})")
+        return SandboxLostError(f"{self.lost()} (The engine says: {words})")

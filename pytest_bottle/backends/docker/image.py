@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
 
+from pytest_bottle.backends.docker.agent_image import AGENT_IMAGE
+from pytest_bottle.backends.docker.agent_image import AGENT_KINDS
+from pytest_bottle.backends.docker.agent_image import absent
+from pytest_bottle.backends.docker.agent_image import is_agent_image
+from pytest_bottle.backends.docker.agent_image import with_tag
+from pytest_bottle.backends.docker.building import follow_build
 from pytest_bottle.backends.docker.engine import EngineError
 from pytest_bottle.backends.docker.engine import translated
 from pytest_bottle.errors import ImageError
@@ -26,12 +31,10 @@ if TYPE_CHECKING:
 IMAGE_VARIABLE: Final = "BOTTLE_DOCKER_IMAGE"
 
 DEFAULT_IMAGE: Final = "python:3.13-slim-bookworm"
+"""Where nobody names an image, and the engine has no agent image."""
 
 BUILT: Final = "pytest-bottle-built"
 """Repository of the images that we build; the tag is the digest of what went into them."""
-
-_OUTPUT_TAIL: Final = 15
-_STEP: Final = re.compile(r"Step \d+/\d+ : .*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,23 +69,35 @@ def find_image(engine: Engine, reference: str, name: str) -> BaseImage | None:
 
 
 def provide_image(
-    engine: Engine, plan: ImagePlan | None, report: Callable[[str], None]
+    engine: Engine,
+    plan: ImagePlan | None,
+    report: Callable[[str], None],
+    *,
+    agent: str | None = None,
 ) -> BaseImage:
     """Return the planned image, pulled or built where the engine does not have it.
 
     Args:
         engine: which is to have it.
-        plan: None is the image that BOTTLE_DOCKER_IMAGE names, else a default.
+        plan: None is the image that BOTTLE_DOCKER_IMAGE names, else the agent image where the
+            engine has it, else a default without agents.
         report: gets lines of progress.
+        agent: the kind of agent that will run in it.
 
     Raises:
         ImageError
         EngineError: the engine stopped answering.
     """
     if plan is not None and plan.dockerfile is not None:
-        return _built(engine, plan.dockerfile, plan.build_args, report)
-    reference = (plan and plan.reference) or os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
+        return build_image(engine, plan.dockerfile, plan.build_args, report)
+    named = (plan and plan.reference) or os.environ.get(IMAGE_VARIABLE)
+    reference = named or AGENT_IMAGE
     found = find_image(engine, reference, reference)
+    if found is None and named is None and agent not in AGENT_KINDS:
+        reference = DEFAULT_IMAGE
+        found = find_image(engine, reference, reference)
+    if found is None and is_agent_image(reference):
+        raise absent(reference)
     if found is None:
         _pull(engine, reference, report)
         found = find_image(engine, reference, reference)
@@ -96,9 +111,7 @@ def provide_image(
 
 
 def _pull(engine: Engine, reference: str, report: Callable[[str], None]) -> None:
-    # As on the command line, no tag is `latest`, not all of them.
-    last = reference.rsplit("/", 1)[-1]
-    full = reference if ":" in last or "@" in last else f"{reference}:latest"
+    full = with_tag(reference)
     report(f"pulling {full}")
     try:
         with translated():
@@ -123,12 +136,18 @@ def _follow_pull(
             report(f"{line.get('id', reference)}: {line['status']}")
 
 
-def _built(
+def build_image(
     engine: Engine,
     dockerfile: Path,
     build_args: tuple[tuple[str, str], ...],
     report: Callable[[str], None],
 ) -> BaseImage:
+    """Return what a Dockerfile makes; nothing is built where the engine has that already.
+
+    Raises:
+        ImageError: there is no such file, or a step failed.
+        EngineError: the engine stopped answering.
+    """
     if not dockerfile.is_file():
         raise ImageError(
             str(dockerfile), reason="there is no such file.", remedy="Check `dockerfile`."
@@ -149,7 +168,8 @@ def _built(
             forcerm=True,
             decode=True,
         )
-        _follow_build(dockerfile, lines, report)
+        remedy = f"`docker build {dockerfile.parent}` shows it all."
+        follow_build(str(dockerfile), lines, report, remedy=remedy)
     found = find_image(engine, tag, str(dockerfile))
     if found is None:
         raise ImageError(
@@ -158,29 +178,6 @@ def _built(
             remedy="Check the engine's disk.",
         )
     return found
-
-
-def _follow_build(
-    dockerfile: Path, lines: Iterable[Mapping[str, Any]], report: Callable[[str], None]
-) -> None:
-    step, tail = "its first step", list[str]()
-    for line in lines:
-        for text in str(line.get("stream", "")).splitlines():
-            if not text.strip():
-                continue
-            report(text)
-            if _STEP.fullmatch(text.strip()):
-                step, tail = text.strip(), []
-            else:
-                tail = [*tail[1 - _OUTPUT_TAIL :], text]
-        if "error" in line:
-            output = "".join(f"\n  {text}" for text in tail)
-            raise ImageError(
-                str(dockerfile),
-                reason=f"its build failed at {step}: {str(line['error']).strip()}",
-                remedy=f"`docker build {dockerfile.parent}` shows it all."
-                + (f" The step's last output:{output}" if output else ""),
-            )
 
 
 def context_digest(dockerfile: Path, build_args: tuple[tuple[str, str], ...]) -> str:

@@ -34,6 +34,7 @@ READY: Final = "pytest-bottle-ready"
 """Repository of the images with our layer; the tag is the digest of what it depends on."""
 
 ACCOUNT_LABEL: Final = "pytest-bottle.account"
+BASE_LABEL: Final = "pytest-bottle.base"
 
 _LAYER_VERSION: Final = 1
 _PASSWD_FIELDS: Final = 6
@@ -101,7 +102,7 @@ def _make(engine: Engine, base: BaseImage, user: str, workdir: str, reference: s
                 reason=f"image {base.name!r} has no user {user!r}.",
                 fix="name a user of its /etc/passwd, or a uid",
             )
-        labels = {ACCOUNT_LABEL: json.dumps(asdict(account)), "pytest-bottle.base": base.name}
+        labels = {ACCOUNT_LABEL: json.dumps(asdict(account)), BASE_LABEL: base.name}
         mode = _mode(engine, container, workdir)
         repository, _, tag = reference.partition(":")
         with translated():

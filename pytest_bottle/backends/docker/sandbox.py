@@ -6,12 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING
 from typing import Any
 
-from pytest_bottle.backends.docker.engine_exec import EngineExec
+from pytest_bottle.backends.channel.shell_exec import ShellExec
+from pytest_bottle.backends.docker.doorway import listen
+from pytest_bottle.backends.docker.engine_exec import ContainerShells
 from pytest_bottle.backends.docker.first_process import stay_words
 from pytest_bottle.backends.docker.lost import lost_sentence
 from pytest_bottle.errors import SandboxLostError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from collections.abc import Mapping
     from collections.abc import Sequence
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_bottle.backends.base import Resource
     from pytest_bottle.backends.channel.client import Channel
     from pytest_bottle.backends.docker.attach import AttachedStream
+    from pytest_bottle.backends.docker.doorway import Doorway
     from pytest_bottle.backends.docker.engine import Engine
 
 
@@ -44,6 +48,8 @@ class DockerSandbox:
         name: the container's.
         channel: None where the image has no Python, so that the engine runs each command.
         hold: None where another process launched it.
+        doorway: how to listen in it.
+        commit_lock: a path, where one commit is to serve all its branches.
         departed: called once, when the container is expected to go by itself; with False where it
             has to be removed.
     """
@@ -56,6 +62,8 @@ class DockerSandbox:
         guest: Guest,
         channel: Channel | None,
         hold: Hold | None,
+        doorway: Doorway,
+        commit_lock: str | None,
         departed: Callable[[str, bool], None],
     ) -> None:
         """Take over a connected channel and the hold on the container."""
@@ -64,6 +72,8 @@ class DockerSandbox:
         self._guest = guest
         self._channel = channel
         self._hold = hold
+        self._doorway = doorway
+        self._commit_lock = commit_lock
         self._departed = departed
         self._stopped = False
 
@@ -84,7 +94,21 @@ class DockerSandbox:
             return self._channel.exec(request)
         if self._stopped:
             raise SandboxLostError(self._lost())
-        return EngineExec(self._engine, self._name, request, self._lost).run()
+        return ShellExec(ContainerShells(self._engine, self._name), request).run()
+
+    def listen(self, port: int) -> socket.socket:
+        """Return a socket that listens in the guest; see `Sandbox.listen`."""
+        if self._stopped:
+            raise SandboxLostError(self._lost())
+        return listen(
+            self._engine,
+            self._name,
+            self._doorway,
+            port,
+            channel=self._channel,
+            first=self._hold is not None,
+            departed=self._departed,
+        )
 
     def connection(self, user: str | None = None) -> tuple[str, ...]:
         """Return a command line that attaches a person's shell."""
@@ -102,6 +126,8 @@ class DockerSandbox:
             "name": self._name,
             "python": self._channel is not None,
             "guest": dataclasses.asdict(self._guest),
+            "doorway": self._doorway.to_json(),
+            "commit_lock": self._commit_lock,
         }
 
     def detach(self) -> None:
@@ -128,16 +154,17 @@ class DockerSandbox:
         if self._hold is not None:
             self._hold.stream.close()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
         """End it; the engine removes it in the background, and `Backend.settle` waits for that."""
         if self._stopped:
-            return
+            return False
         self._stopped = True
         ends = self._hold is not None and (self._channel is not None or not self._hold.stays)
         if ends and self._channel is not None:
             self._channel.quit()
         self.close()
         self._departed(self._name, ends)
+        return False
 
     def _lost(self) -> str:
         return lost_sentence(self._engine, self._name)

@@ -1,0 +1,1 @@
+"""The smolmachines backend: microVMs of the smolvm engine, without a network."""
