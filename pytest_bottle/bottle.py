@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
-import time
+import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Final
-from typing import Literal
 from typing import Self
-from typing import overload
 
+from pytest_bottle.agent_tasks import AgentTasks
 from pytest_bottle.agents.claude import exec_claude_argv
-from pytest_bottle.argv import checked_argv
-from pytest_bottle.argv import shell_argv
-from pytest_bottle.backends.base import FILE_LIMIT
-from pytest_bottle.backends.base import OUTPUT_LIMIT
-from pytest_bottle.backends.base import ExecRequest
-from pytest_bottle.backends.base import ExecResult
-from pytest_bottle.backends.base import Sandbox
-from pytest_bottle.changes import Diff
-from pytest_bottle.changes import snapshot
+from pytest_bottle.agents.run import AgentRun
+from pytest_bottle.backends.base import Guarded
 from pytest_bottle.errors import BottleClosedError
-from pytest_bottle.errors import BottleError
+from pytest_bottle.errors import DoorError
+from pytest_bottle.errors import ManifestError
 from pytest_bottle.errors import MarkerError
 from pytest_bottle.errors import SandboxLostError
-from pytest_bottle.guest_files import TREE_LIMIT
-from pytest_bottle.guest_files import GuestFiles
-from pytest_bottle.provision.batch import ARCHIVE_HERE
+from pytest_bottle.gateway.egress.handle import Egress
+from pytest_bottle.gateway.git.handle import Git
+from pytest_bottle.gateway.occasion import Occasion
+from pytest_bottle.gateway.supervise.handle import Supervise
+from pytest_bottle.gateway.watch import unexpected
+from pytest_bottle.guest_door import door_environment
+from pytest_bottle.handle import SandboxHandle
+from pytest_bottle.touches import below_workdir
+from pytest_bottle.touches import touched
+from pytest_bottle.touches import untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +35,17 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_bottle.agents.base import Agent
+    from pytest_bottle.backends.base import EgressDenial
+    from pytest_bottle.backends.base import ExecResult
+    from pytest_bottle.backends.base import Sandbox
+    from pytest_bottle.changes import Change
     from pytest_bottle.command_log import CommandLog
+    from pytest_bottle.findings import Finding
+    from pytest_bottle.gateway.model import Model
+    from pytest_bottle.gateway.open_gates import OpenGates
+    from pytest_bottle.gateway.values import Exchange
     from pytest_bottle.plan import AgentPlan
     from pytest_bottle.plan import BottlePlan
-
-FILE_TIMEOUT: Final = 120.0
-"""Seconds that a file operation may take; independent of the bottle's own timeout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +56,11 @@ class Provisioned:
     """A tar of the workdir as it was provisioned; empty where it was empty."""
     prompt_path: str | None
     """The prompt's guest path; None where the agent has none."""
+    branched: bool = False
+    """Whether the workdir is what another bottle had when this was branched from it."""
 
 
-class Bottle:
+class Bottle(SandboxHandle):
     """One isolated sandbox, provisioned for its agent.
 
     Relative guest paths are below `workdir`. Methods may be called from several threads at once.
@@ -70,19 +75,51 @@ class Bottle:
         provisioned: Provisioned,
         agent_kind: Agent | None,
         log: CommandLog,
+        gates: OpenGates | None = None,
+        open_model: Callable[[Bottle, Occasion], Model],
+        on_branch: Callable[[Bottle], Bottle],
         on_close: Callable[[Bottle], None],
     ) -> None:
         """Not for callers: fixtures and `Lifecycle.open` make bottles."""
-        self.plan: Final = plan
-        self.wall: Final = wall
-        self.sandbox: Final = sandbox
-        self.log: Final = log
-        self._provisioned = provisioned
-        self._agent_kind = agent_kind
+        super().__init__(
+            plan=plan, wall=wall, sandbox=sandbox, baseline=provisioned.baseline, log=log
+        )
+        self._prompt_path = provisioned.prompt_path
+        self.began: Final = "branched" if provisioned.branched else "provisioned"
+        """What was done to it, in a word, when what `diff` compares with was as it is."""
+        self._open_model = open_model
+        self._on_branch = on_branch
+        self._model: Model | None = None
+        self._occasion = Occasion()
+        self._gates = gates
+        clients = {} if gates is None else gates.clients
+        self.egress: Final = Egress(clients.get("egress"), self._network_denials)
+        """What it may reach beside its model, and what it was refused."""
+        self._git: Git | None = None
+        if plan.door.git is not None and "git" in clients:
+            self._git = Git(clients["git"], plan.door.git)
+        self._supervise = Supervise(clients["supervise"]) if "supervise" in clients else None
+        self._denials_before = 0
+        """Denials of earlier tests, which come first in the sandbox's list."""
+        if gates is not None:
+            self._door_environment = door_environment(plan.door, gates.token, sandbox.guest.home)
+            self.log.hide("door token", gates.token)
+        self._heard = 0
         self._on_close = on_close
-        self._closed = False
-        self._lost = False
-        self._files = GuestFiles(self._execute_quietly, self.workdir)
+        self.misses: Final[list[str]] = []
+        """What assertions looked for in vain, for the failure report."""
+        self._tasks: AgentTasks | None = None
+        if plan.agent is not None and agent_kind is not None:
+            self._tasks = AgentTasks(
+                plan=plan.agent,
+                kind=agent_kind,
+                guest=sandbox.guest,
+                prompt_path=self._prompt_path,
+                execute=self._execute,
+                look=sandbox.exec,
+                write=self.write_file,
+                log=log,
+            )
 
     def __repr__(self) -> str:
         """Return name and backend."""
@@ -102,197 +139,9 @@ class Bottle:
         self.close()
 
     @property
-    def name(self) -> str:
-        """Its name, unique on this host."""
-        return self.plan.name
-
-    @property
-    def backend(self) -> str:
-        """The name of the backend that launched it."""
-        return self.plan.backend
-
-    @property
     def agent(self) -> AgentPlan | None:
         """The agent in it; None where the test named none."""
         return self.plan.agent
-
-    @property
-    def user(self) -> str:
-        """The guest user that commands run as."""
-        return self.sandbox.guest.user
-
-    @property
-    def home(self) -> str:
-        """The guest user's home."""
-        return self.sandbox.guest.home
-
-    @property
-    def workdir(self) -> str:
-        """The guest directory that commands run in and relative paths are below."""
-        return self.sandbox.guest.workdir
-
-    @property
-    def lost(self) -> bool:
-        """Whether its sandbox went away under it."""
-        return self._lost
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was torn down."""
-        return self._closed
-
-    def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        input: str | bytes | None = None,  # noqa: A002 - subprocess's name for it
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        timeout: float | None = None,
-        output_limit: int = OUTPUT_LIMIT,
-        truncate: bool = False,
-    ) -> ExecResult:
-        """Run a command to its end. A failing command is a result, not an exception.
-
-        Args:
-            argv: The command and its arguments; no shell reads them. The command is looked up in
-                the guest's PATH.
-            input: Its standard input, text as UTF-8; None is an empty one.
-            cwd: The directory to run it in; a relative one is below `workdir`.
-            env: Variables to add to the bottle's own.
-            user: Whom to run it as, by name or uid; None is the bottle's user.
-            timeout: Seconds until it and its children are killed; None is the bottle's own.
-            output_limit: Bytes that it may write to each of stdout and stderr.
-            truncate: Keep the first `output_limit` bytes of a stream, and say so in the result,
-                where it would be an error otherwise.
-
-        Raises:
-            TimeoutError: it ran out of time (`ExecTimeoutError`, with its output until then).
-            OutputLimitError: it wrote more than `output_limit`, and was killed.
-            UserUnsupportedError: the bottle cannot run commands as that user.
-            FileNotFoundError, NotADirectoryError, PermissionError: for `cwd`.
-            SandboxLostError: the sandbox or its engine went away.
-            BottleClosedError: after teardown.
-        """
-        request = ExecRequest(
-            argv=checked_argv(argv),
-            input=input.encode() if isinstance(input, str) else input,
-            cwd=cwd,
-            env=dict(env or {}),
-            user=user,
-            timeout=self.plan.timeout if timeout is None else timeout,
-            output_limit=output_limit,
-            truncate=truncate,
-        )
-        return self._execute(request)
-
-    def sh(
-        self,
-        script: str,
-        *,
-        input: str | bytes | None = None,  # noqa: A002 - subprocess's name for it
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        user: str | None = None,
-        timeout: float | None = None,
-        output_limit: int = OUTPUT_LIMIT,
-        truncate: bool = False,
-    ) -> ExecResult:
-        """Run a script with the guest's /bin/sh; the keywords are those of `exec`."""
-        return self.exec(
-            shell_argv(script),
-            input=input,
-            cwd=cwd,
-            env=env,
-            user=user,
-            timeout=timeout,
-            output_limit=output_limit,
-            truncate=truncate,
-        )
-
-    @overload
-    def read_file(
-        self, path: str, *, text: Literal[True] = True, limit: int = FILE_LIMIT
-    ) -> str: ...
-
-    @overload
-    def read_file(self, path: str, *, text: Literal[False], limit: int = FILE_LIMIT) -> bytes: ...
-
-    def read_file(self, path: str, *, text: bool = True, limit: int = FILE_LIMIT) -> str | bytes:
-        """Return a guest file's content, as UTF-8 text (line ends kept) or as bytes.
-
-        Raises:
-            FileNotFoundError, IsADirectoryError, PermissionError: as `open` would.
-            OutputLimitError: it is larger than `limit` bytes.
-            UnicodeDecodeError: it is not UTF-8; pass `text=False`.
-        """
-        data = self._files.read(path, limit=limit)
-        return data.decode() if text else data
-
-    def write_file(self, path: str, contents: str | bytes, *, mode: int | None = None) -> None:
-        """Write a guest file, making the directories above it.
-
-        Raises:
-            IsADirectoryError, NotADirectoryError, PermissionError: as `open` would.
-            OutputLimitError: it is larger than 100 MiB.
-        """
-        data = contents.encode() if isinstance(contents, str) else contents
-        self._files.write(path, data, mode=mode)
-
-    def copy_in(self, source: str | Path, path: str) -> None:
-        """Copy a host file or directory to a guest path, making the directories above it.
-
-        `path` is its new name; one that ends in `/` is a directory to put it in. A directory is
-        merged into one that exists.
-
-        Raises:
-            FileNotFoundError: there is no `source`.
-            UnsafePathError: a link in the source leads out of it.
-            PermissionError: the guest user may not write there.
-        """
-        self._files.put(Path(source), path)
-
-    cp_in = copy_in
-
-    def copy_out(self, path: str, destination: str | Path, *, limit: int = TREE_LIMIT) -> Path:
-        """Copy a guest file or directory to the host, and return where it is.
-
-        `destination` is its new name, or a directory to put it in. It appears whole or not at all.
-
-        Raises:
-            FileNotFoundError, PermissionError: for `path`.
-            FileExistsError: `destination` is there already.
-            UnsafePathError: the guest has a link that leads out, or a device, in it.
-            OutputLimitError: it is larger than `limit` bytes.
-        """
-        return self._files.take(path, Path(destination), limit=limit)
-
-    def exists(self, path: str) -> bool:
-        """Tell whether there is something at a guest path, be it a broken link."""
-        return self._files.exists(path)
-
-    def listdir(self, path: str = ".") -> list[str]:
-        """Return the sorted names in a guest directory.
-
-        Raises:
-            FileNotFoundError, NotADirectoryError, PermissionError: as `os.listdir` would.
-        """
-        return self._files.names(path)
-
-    def diff(self) -> Diff:
-        """Return what changed in the workdir since it was provisioned.
-
-        Raises:
-            OutputLimitError: the workdir is larger than 512 MiB.
-        """
-        argv = ("/bin/sh", "-c", ARCHIVE_HERE)
-        result = self._execute_quietly(argv, None, TREE_LIMIT).check()
-        return Diff(snapshot(self._provisioned.baseline), snapshot(result.stdout_bytes))
-
-    def connection(self, user: str | None = None) -> str:
-        """Return a command line that attaches a person's shell to it, to be run on this host."""
-        return shlex.join(self.sandbox.connection(user))
 
     def exec_claude(
         self,
@@ -305,8 +154,89 @@ class Bottle:
 
         `--append-system-prompt-file` is added for the prompt. Keywords and errors are `exec`'s.
         """
-        argv = exec_claude_argv(args, prompt_path=self._provisioned.prompt_path)
-        return self.exec(argv, env={**self._agent_env(), **(env or {})}, timeout=timeout)
+        argv = exec_claude_argv(args, prompt_path=self._prompt_path)
+        own = {} if self._tasks is None else self._tasks.environment(self._model)
+        return self.exec(argv, env={**own, **(env or {})}, timeout=timeout)
+
+    @property
+    def model(self) -> Model:
+        """What answers its agent: `bottle.model.script(...)`, `bottle.model.requests`.
+
+        Its door is opened when it is first asked for.
+
+        Raises:
+            MarkerError: several workers share the bottle.
+            HostError: the sandbox cannot be reached by a door.
+            InfraError: the door could not be started.
+        """
+        if self._model is None:
+            self._model = self._open_model(self, self._occasion)
+            # The agent has it in its environment, and may print that.
+            self.log.hide("model token", self._model.token)
+        return self._model
+
+    @property
+    def git(self) -> Git:
+        """What its agent fetched and pushed: `bottle.git.pushed`, `bottle.git.seed(...)`.
+
+        Raises:
+            ManifestError: the bottle declares no remote.
+        """
+        if self._git is None:
+            raise _undeclared(self, "git.remotes.<name>")
+        return self._git
+
+    @property
+    def supervise(self) -> Supervise:
+        """What its agent asks for: `bottle.supervise.expect("egress").approve()`.
+
+        Raises:
+            ManifestError: the bottle declares no supervisor.
+        """
+        if self._supervise is None:
+            raise _undeclared(self, "supervise")
+        return self._supervise
+
+    def begin(self, occasion: Occasion) -> None:
+        """Use it for another test: its runs, its model and its cassette are that test's."""
+        if occasion == self._occasion:
+            return
+        self._end_model()
+        # A bottle of one test has no denials of others; one that is lost is for its next command
+        # to find out.
+        if self._occasion != Occasion() or self.plan.shared:
+            with contextlib.suppress(SandboxLostError):
+                self._denials_before += len(self._network_denials())
+            if self._gates is not None:
+                self._gates.begin()
+            if self._supervise is not None:
+                self._supervise.begin()
+        self._occasion = occasion
+        self._heard = 0
+        self.misses.clear()
+        if self._tasks is not None:
+            self._tasks.runs.clear()
+
+    @property
+    def runs(self) -> list[AgentRun]:
+        """All that its agent did in this test, also what ran out of time."""
+        return [] if self._tasks is None else list(self._tasks.runs)
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """What passed between its agent and the model in this test; opens no door for it."""
+        try:
+            return [] if self._model is None else self._model.exchanges
+        except DoorError:
+            return []
+
+    @property
+    def drift(self) -> list[str]:
+        """How the cassette of this test differs from what its agent does; opens no door for it."""
+        try:
+            return [] if self._model is None else self._model.drift
+        except DoorError:
+            return []
 
     def run_agent(
         self,
@@ -314,33 +244,92 @@ class Bottle:
         *,
         timeout: float | None = None,
         max_turns: int | None = None,
-        resume: str | None = None,
-    ) -> ExecResult:
+        resume: str | AgentRun | None = None,
+    ) -> AgentRun:
         """Give the bottle's agent a task, and wait until it is done with it.
+
+        How it ended is for the test to look at (`run.exit`, `run.check()`).
 
         Args:
             prompt: The task.
             timeout: Seconds; None is the bottle's own.
             max_turns: How often the model may answer; None sets no bound.
-            resume: The session to go on with; None begins one.
+            resume: An earlier run, or a session, to go on with; None begins one.
 
         Raises:
             MarkerError: the bottle has no agent, or its kind cannot do what is asked for.
+            UnexpectedRequestError: the agent asked the model what nobody has an answer to.
+            BudgetExceededError: it had spent its budget, and was stopped.
             TimeoutError, SandboxLostError: see `exec`.
         """
-        if self.agent is None or self._agent_kind is None:
+        if self._tasks is None:
             raise MarkerError(
                 f"bottle {self.name} has no agent.",
                 remedy='Name one: @pytest.mark.bottle(agent="...").',
             )
-        argv = self._agent_kind.argv(
-            self.agent,
-            prompt,
-            prompt_path=self._provisioned.prompt_path,
-            max_turns=max_turns,
-            resume=resume,
-        )
-        return self.exec(argv, env=self._agent_env(), timeout=timeout)
+        model = self.model if self._tasks.uses_model else self._model
+        try:
+            return self._tasks.run(
+                prompt,
+                model,
+                timeout=self.plan.timeout if timeout is None else timeout,
+                max_turns=max_turns,
+                resume=resume.session if isinstance(resume, AgentRun) else resume,
+                misses=self.misses,
+            )
+        finally:
+            self._heard = 0 if model is None else len(model.problems)
+
+    def check_door(self) -> None:
+        """Raise what was wrong with its door, unless that was raised before.
+
+        Raises:
+            UnexpectedRequestError: nobody had an answer to a request to its model.
+            DoorError: its proxy, or another part of its door, went away under the test.
+            SuperviseError: an answer of the test's to its agent failed.
+            UnmetExpectationError: its agent did not ask for what was expected.
+        """
+        if self._gates is not None:
+            self._gates.check()
+        if self._model is not None and (problems := self._model.problems[self._heard :]):
+            self._heard += len(problems)
+            raise unexpected(problems)
+        if self._supervise is not None:
+            self._supervise.check()
+
+    def touched(self, path: str) -> Finding[Change]:
+        """Look for changes at or below a path of the workdir since it was provisioned.
+
+        `*`, `?` and `[...]` stand for what they do in a shell, and for `/` too. False where there
+        are none; the failure report then shows what was touched instead.
+
+        Raises:
+            ValueError: the path is not below the workdir.
+        """
+        return touched(self.diff(), below_workdir(path, self.workdir), self.misses)
+
+    def untouched(self, path: str) -> Finding[str]:
+        """Tell whether nothing changed at or below a path of the workdir; see `touched`."""
+        return untouched(self.diff(), below_workdir(path, self.workdir), self.misses)
+
+    def branch(self) -> Bottle:
+        """Return a second bottle that starts from this one's present state.
+
+        It has the same agent, which can resume its sessions there, and a model and a record of its
+        own. What it changes is not seen here, and the other way round; its `diff` and `touched`
+        count from here. Processes that run are carried over only where the backend can. In a test
+        it is torn down at the test's end, or earlier by `close` or by leaving a `with` statement.
+
+        Raises:
+            BranchUnsupportedError: the backend cannot do that.
+            HostError: the host cannot do it.
+            InfraError: it did not come up.
+            SandboxLostError: this one went away.
+            BottleClosedError: after teardown.
+        """
+        if self._closed:
+            raise BottleClosedError(self.name)
+        return self._on_branch(self)
 
     def close(self) -> None:
         """Tear it down. Idempotent.
@@ -349,35 +338,25 @@ class Bottle:
             TeardownError: something of it could not be removed.
         """
         if not self._closed:
+            self._end_model()
+            if self._gates is not None:
+                self._gates.close()
             self._closed = True
             self._on_close(self)
 
-    def _agent_env(self) -> Mapping[str, str]:
-        if self.agent is None or self._agent_kind is None:
-            return {}
-        return self._agent_kind.env(self.agent)
+    def _network_denials(self) -> Sequence[EgressDenial]:
+        """Return what a backend that bounds a network refused in this test."""
+        if not self.plan.network or not isinstance(self.sandbox, Guarded):
+            return ()
+        return list(self.sandbox.denials())[self._denials_before :]
 
-    def _execute(self, request: ExecRequest) -> ExecResult:
-        if self._closed:
-            raise BottleClosedError(self.name)
-        start = time.monotonic()
-        try:
-            result = self.sandbox.exec(request)
-        except BaseException as problem:
-            self._lost = self._lost or isinstance(problem, SandboxLostError)
-            if isinstance(problem, BottleError | OSError):
-                self.log.problem(request.argv, time.monotonic() - start, problem)
-            raise
-        self.log.result(result)
-        return result
+    def _end_model(self) -> None:
+        if self._model is not None:
+            with contextlib.suppress(DoorError):  # What it knew has been asked for, or is gone.
+                self._model.close()
+            self._model = None
 
-    def _execute_quietly(self, argv: tuple[str, ...], data: bytes | None, limit: int) -> ExecResult:
-        """Run a command of the handle's own, which is not the test's and not in its record."""
-        if self._closed:
-            raise BottleClosedError(self.name)
-        request = ExecRequest(argv=argv, input=data, timeout=FILE_TIMEOUT, output_limit=limit)
-        try:
-            return self.sandbox.exec(request)
-        except SandboxLostError:
-            self._lost = True
-            raise
+
+def _undeclared(bottle: Bottle, key: str) -> ManifestError:
+    remedy = f"Declare it in the bottle's table of the manifest: [bottles.<name>.{key}]."
+    return ManifestError(f"bottle {bottle.name} has none.", file="", key=key, remedy=remedy)

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_bottle import image_command
+from pytest_bottle import supervise_command
 from pytest_bottle.errors import BottleError
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     ps = commands.add_parser("ps", help="list the bottles of all runs on this host")
     ps.set_defaults(run=_ps)
     reap = commands.add_parser("reap", help="remove what dead runs left behind")
+    reap.add_argument("name", nargs="?", help="only this bottle, which was kept or left behind")
     reap.add_argument("--kept", action="store_true", help="also bottles that were kept on purpose")
     reap.set_defaults(run=_reap)
     schema = commands.add_parser("schema", help="write the manifest's JSON Schema, for editors")
@@ -53,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     enter.add_argument("name", help="the bottle's name, as `ps` and failure reports show it")
     enter.add_argument("argv", nargs="*", metavar="COMMAND", help="instead of a shell (after --)")
     enter.set_defaults(run=_enter)
+    image = commands.add_parser("image", help="build, list, remove and export images (Docker)")
+    image_command.set_up(image)
+    supervise = commands.add_parser("supervise", help="answer what agents in bottles ask for")
+    supervise_command.set_up(supervise)
     return parser
 
 
@@ -74,24 +81,31 @@ def _entries() -> Iterator[tuple[Path, Entry]]:
 
 def _ps(_arguments: argparse.Namespace, _rest: list[str]) -> int:
     from pytest_bottle.lifecycle.reference import read_reference
-    from pytest_bottle.state.run import has_ended
 
     rows = [("BOTTLE", "BACKEND", "STATE", "OWNER")]
     for directory, entry in _entries():
-        if entry.kept:
-            state = "kept"
-        elif has_ended(directory) or not (entry.owner.alive() or entry.scope_owner == "run"):
-            state = "orphan"
-        else:
-            state = "running"
         reference = read_reference(directory / entry.bottle)
         backend = reference["backend"] if reference else "?"
-        rows.append((entry.bottle, backend, state, f"pid {entry.owner.pid}"))
+        rows.append((entry.bottle, backend, _state(directory, entry), f"pid {entry.owner.pid}"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         padded = [word.ljust(width) for word, width in zip(row[:3], widths, strict=True)]
         print("  ".join([*padded, row[3]]))
     return 0
+
+
+def _state(directory: Path, entry: Entry) -> str:
+    from pytest_bottle.state.run import has_ended
+
+    if entry.kept:
+        return "kept"
+    if has_ended(directory) or not (entry.owner.alive() or entry.scope_owner == "run"):
+        return "orphan"
+    return "running"
+
+
+def _find(name: str) -> tuple[Path, Entry] | None:
+    return next((found for found in _entries() if found[1].bottle == name), None)
 
 
 def _reap(arguments: argparse.Namespace, _rest: list[str]) -> int:
@@ -103,6 +117,8 @@ def _reap(arguments: argparse.Namespace, _rest: list[str]) -> int:
     from pytest_bottle.reaper import sweep_labelled
     from pytest_bottle.state.directory import state_root
 
+    if arguments.name is not None:
+        return _reap_one(arguments.name)
     report = sweep(state_root(), remove_resource, kept=arguments.kept, wait=60.0)
     spared = {entry.bottle for _, entry in _entries() if entry.kept}
     for place in BUILTIN.values():
@@ -113,6 +129,23 @@ def _reap(arguments: argparse.Namespace, _rest: list[str]) -> int:
             continue  # No engine here, so nothing of its either.
         finally:
             backend.shutdown()
+    _print_report(report)
+    return 1 if report.failed else 0
+
+
+def _reap_one(name: str) -> int:
+    from pytest_bottle.backends.registry import remove_resource
+    from pytest_bottle.reaper import reap_bottle
+
+    found = _find(name)
+    if found is None:
+        return _refuse(f"there is no bottle {name!r}; `pytest-bottle ps` lists them")
+    if _state(*found) == "running":
+        return _refuse(f"{name} is in use: it ends with process {found[1].owner.pid} or its run")
+    try:
+        report = reap_bottle(*found, remove_resource, wait=60.0)
+    except TimeoutError:
+        return _refuse("another sweep did not end within 60 s")
     _print_report(report)
     return 1 if report.failed else 0
 
@@ -139,12 +172,10 @@ def _schema(arguments: argparse.Namespace, _rest: list[str]) -> int:
 def _enter(arguments: argparse.Namespace, _rest: list[str]) -> int:
     from pytest_bottle.lifecycle.reference import read_reference
 
-    for directory, entry in _entries():
-        if entry.bottle == arguments.name:
-            found = read_reference(directory / entry.bottle)
-            break
-    else:
+    bottle = _find(arguments.name)
+    if bottle is None:
         return _refuse(f"there is no bottle {arguments.name!r}; `pytest-bottle ps` lists them")
+    found = read_reference(bottle[0] / arguments.name)
     if found is None:
         return _refuse(f"{arguments.name} is not up yet")
     if found["backend"] == "bubblewrap":

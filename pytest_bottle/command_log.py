@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Final
 
+from pytest_bottle.redaction import redactor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence
@@ -46,7 +48,7 @@ class CommandLog:
 
     def __init__(self, redact: Callable[[str], str], file: Path | None = None) -> None:
         """Start empty. `redact` takes the secrets out of a text."""
-        self._redact = redact
+        self._redactors = [redact]
         self._file = file
         self._records: deque[CommandRecord] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
@@ -57,6 +59,16 @@ class CommandLog:
         """The last commands, oldest first."""
         with self._lock:
             return tuple(self._records)
+
+    def redact(self, text: str) -> str:
+        """Return a text without the secrets."""
+        for redact in self._redactors:
+            text = redact(text)
+        return text
+
+    def hide(self, name: str, value: str) -> None:
+        """Make a value one of the secrets, for what is recorded from now on."""
+        self._redactors.append(redactor([name], {name: value}))
 
     def result(self, result: ExecResult) -> None:
         """Record a command that ended."""
@@ -79,14 +91,26 @@ class CommandLog:
         stderr = getattr(problem, "stderr", b"")
         self._add(argv, duration, f"{type(problem).__name__}: {problem}", stdout, stderr)
 
+    def keep(self, name: str, text: str) -> None:
+        """Write a text beside the artifact, under its name less its last part, and this one.
+
+        Nothing is written where there is no artifact, or no text.
+        """
+        if self._file is None or not text:
+            return
+        path = self._file.with_name(f"{self._file.name.split('.')[0]}.{name}")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(fd, "w", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - a descriptor
+            file.write(self.redact(text))
+
     def _add(
         self, argv: Sequence[str], duration: float, outcome: str, stdout: bytes, stderr: bytes
     ) -> None:
         record = CommandRecord(
             started=time.time() - duration,
             duration=duration,
-            argv=tuple(self._redact(word) for word in argv),
-            outcome=self._redact(outcome),
+            argv=tuple(self.redact(word) for word in argv),
+            outcome=self.redact(outcome),
             stdout=self._tail(stdout),
             stderr=self._tail(stderr),
         )
@@ -103,4 +127,4 @@ class CommandLog:
 
     def _tail(self, data: bytes) -> str:
         # Redacted before it is cut, so that half a secret is not left over.
-        return self._redact(data.decode(errors="replace"))[-TAIL:]
+        return self.redact(data.decode(errors="replace"))[-TAIL:]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
 
+from pytest_bottle.backends.smolmachines.engine import ENGINE_VARIABLE
 from pytest_bottle.errors import MarkerError
 from pytest_bottle.errors import OptionError
+from pytest_bottle.gateway.egress.environment import PYTHON_VARIABLE
+from pytest_bottle.gateway.prices import load_prices
 from pytest_bottle.lifecycle.extensions import Extensions
 from pytest_bottle.lifecycle.lifecycle import Lifecycle
+from pytest_bottle.lifecycle.prepare import names_image
 from pytest_bottle.lifecycle.prepare import requested_backend
 from pytest_bottle.lifecycle.settings import Settings
 from pytest_bottle.lifecycle.spec import spec_from_arguments
@@ -48,7 +53,7 @@ class Engine:
         identity: RunIdentity,
         report: Callable[[str], None],
     ) -> None:
-        """Join the run.
+        """Take part in the run.
 
         Args:
             config: Where the hooks and the root directory are.
@@ -69,13 +74,22 @@ class Engine:
             backend=names[0] if len(names) == 1 and ALL not in names else AUTO,
             slots=options["slots"],
             timeout=options["timeout"],
+            model=options["model"],
+            budget=options["budget"],
+            prices=options["prices"],
             report=report,
         )
-        run = Run.join(identity.run_id, identity.worker, controller)
+        if options["smolvm"] is not None:
+            # Backends are told by the environment, as is what runs beside and after this process.
+            os.environ[ENGINE_VARIABLE] = str(options["smolvm"])
+        if options["proxy-python"] is not None:
+            os.environ[PYTHON_VARIABLE] = str(options["proxy-python"])
+        run = Run.of(identity.run_id, identity.worker, controller)
         self._config = config
         extensions = Extensions()
         _add_extensions(extensions, lambda name: getattr(config.hook, name)(config=config))
         self.lifecycle: Final = Lifecycle(run, settings, extensions)
+        self.lifecycle.learn(identity.answers)
 
     def hear(self, plugin: object) -> None:
         """Add the extensions of a conftest file that was found after the first bottle or gate."""
@@ -89,11 +103,12 @@ class Engine:
         _add_extensions(self.lifecycle.extensions, call)
 
     def check_options(self) -> None:
-        """Check the names that the settings have.
+        """Check what the settings refer to.
 
         Raises:
-            OptionError: there is no such backend or capability.
+            OptionError: there is no such backend or capability, or the file has no prices.
         """
+        load_prices(self._options["prices"])
         known = self.lifecycle.extensions
         self._check_names("backend", "backend", {*known.backend_names, AUTO, ALL})
         self._check_names("require", "capability", known.capability_names)
@@ -115,7 +130,14 @@ class Engine:
         Raises:
             ManifestError: it is wrong.
         """
-        found = self._options["manifest"] or self._find(path.parent)
+        return self.manifest_at(self._options["manifest"] or self._find(path.parent))
+
+    def manifest_at(self, found: Path | None) -> Manifest:
+        """Return the manifest in a file, read once; the empty one without a file.
+
+        Raises:
+            ManifestError: it is wrong.
+        """
         if found not in self._manifests:
             self._manifests[found] = EMPTY if found is None else load_manifest(found)
         return self._manifests[found]
@@ -151,6 +173,28 @@ class Engine:
             problem = "backend= can list several in the marker of a test, not of one parameter."
             raise MarkerError(problem, node=node.nodeid, remedy="Mark the function.")
         return self.lifecycle.choose_backend(self.spec_for(node), self.manifest_for(node.path))
+
+    def runs_on_docker(self, node: pytest.Item, backend: str | None) -> bool:
+        """Tell whether a test's bottle is one of the docker backend.
+
+        Args:
+            node: The test.
+            backend: What takes the place of a list of backends, and of none.
+
+        Raises:
+            AuthorError: the marker or the manifest is wrong.
+            CapabilityError: the choice is the plugin's, and no backend opens here.
+        """
+        spec = self.spec_for(node, backend)
+        return self.lifecycle.choose_backend(spec, self.manifest_for(node.path)) == "docker"
+
+    def names_image(self, node: pytest.Item, backend: str | None) -> bool:
+        """Tell whether a test's marker or manifest says which image its bottle starts from.
+
+        Raises:
+            AuthorError: the marker or the manifest is wrong.
+        """
+        return names_image(self.spec_for(node, backend), self.manifest_for(node.path))
 
     def check(self, node: pytest.Item) -> None:
         """Check a test's markers as far as that starts nothing.

@@ -8,17 +8,27 @@
     │   ├── MarkerError        @pytest.mark.bottle(...) or a factory call
     │   ├── OptionError        a command-line option, ini key or environment variable
     │   ├── BottleClosedError  a bottle that was used after its teardown
+    │   ├── UnexpectedRequestError   an agent asked its model what the test has no answer for
+    │   ├── CassetteError      recorded answers that are absent, or cannot be used
+    │   ├── SuperviseError     an answer to an agent's proposal that cannot be given, or that failed
     │   ├── UserUnsupportedError   exec(user=...) that this sandbox cannot become
     │   └── UnsafePathError    a path or archive that leaves its root
     ├── HostError              the owner of the host
+    │   ├── BranchUnsupportedError   a bottle that its backend, or this host, cannot branch
     │   ├── CapabilityError    a capability is missing: what was probed, seen, how to fix it
+    │   ├── DoorUnreachableError   a sandbox's network that this host cannot get at
     │   ├── ImageError         an image that is absent, cannot be pulled or does not build
     │   ├── SlotTimeoutError   the host stayed full until the deadline
     │   └── StateDirectoryError    the directory of our state is not safe to use
+    ├── AgentError             AgentRun.check() on a run that did not complete
+    ├── BudgetExceededError    an agent that spent what its model may cost, and was stopped
     ├── CommandError           ExecResult.check() on a command that failed
     ├── ExecTimeoutError       a command ran out of time and was killed (also a TimeoutError)
+    ├── UnmetExpectationError  an agent that did not ask for what its test expected
     ├── OutputLimitError       a stream or a file was larger than its limit
     └── InfraError             nobody: the sandbox or the engine failed under the test
+        ├── UpstreamError      the real model API broke off in the middle of an answer
+        ├── DoorError          the model door of the run did not start, or went away
         ├── LaunchError        the backend could not start a sandbox
         ├── ProcessStartError  a host process of ours ended before it was ready
         ├── RunEndedError      the run was taken down while something of it still worked
@@ -28,6 +38,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -88,6 +99,40 @@ class BottleClosedError(AuthorError):
         )
 
 
+class UnexpectedRequestError(AuthorError):
+    """An agent asked its model for what the test's script or cassette has no answer to."""
+
+    def __init__(self, problem: str, *, remedy: str = "", detail: str = "") -> None:
+        """Build the sentence from its parts; `detail` shows the request."""
+        self.problem = problem
+        self.remedy = remedy
+        self.detail = detail
+        super().__init__(
+            problem + (f" {remedy}" if remedy else "") + (f"\n{detail}" if detail else "")
+        )
+
+
+class CassetteError(AuthorError):
+    """A cassette is absent or cannot be used; says which, why, and how to record it anew."""
+
+    def __init__(self, problem: str, *, file: str, test: str = "") -> None:
+        """Build the sentence from its parts; `test` is the id of the test that it belongs to."""
+        self.problem = problem
+        self.file = file
+        what = f" {shlex.quote(test)}" if test else " <the test>"
+        super().__init__(f"{file}: {problem} Record it anew: pytest --bottle-model=record{what}")
+
+
+class SuperviseError(AuthorError):
+    """A proposal of an agent cannot be answered so, or the test's answer to it failed."""
+
+    def __init__(self, proposal: str, *, reason: str) -> None:
+        """Build the sentence from its parts; `proposal` is its id, or what it asks for."""
+        self.proposal = proposal
+        self.reason = reason
+        super().__init__(f"proposal {proposal} cannot be answered so: {reason}")
+
+
 class UserUnsupportedError(AuthorError):
     """The sandbox cannot run a command as the user that was asked for."""
 
@@ -121,12 +166,33 @@ class CapabilityError(HostError):
         super().__init__(f"{name}: {reason}" + (f" Fix: {fix}" if fix else ""))
 
 
+class BranchUnsupportedError(HostError):
+    """A bottle cannot be started from the state of another one."""
+
+    def __init__(self, backend: str, *, reason: str, remedy: str) -> None:
+        """Build the sentence from its parts."""
+        self.backend = backend
+        self.reason = reason
+        super().__init__(f"{backend} cannot branch this bottle: {reason} {remedy}")
+
+
+class DoorUnreachableError(HostError):
+    """This host cannot get at a sandbox's network, so nothing here can serve the guest."""
+
+    def __init__(self, sandbox: str, *, reason: str, remedy: str) -> None:
+        """Build the sentence from its parts."""
+        self.sandbox = sandbox
+        super().__init__(f"no door can be opened in {sandbox}: {reason} {remedy}")
+
+
 class ImageError(HostError):
     """An image is absent and cannot be pulled, or its build failed."""
 
     def __init__(self, image: str, *, reason: str, remedy: str) -> None:
         """Build the sentence from its parts."""
         self.image = image
+        self.reason = reason
+        self.remedy = remedy
         super().__init__(f"image {image!r}: {reason} {remedy}")
 
 
@@ -156,8 +222,47 @@ class StateDirectoryError(HostError):
         )
 
 
+class AgentError(BottleError):
+    """An agent that was expected to finish its task did not; the message holds its last words."""
+
+
+class BudgetExceededError(BottleError):
+    """An agent had spent what its model may cost, and asked for more."""
+
+    def __init__(self, *, whose: str, spent: str, budget: str) -> None:
+        """Build the sentence from its parts.
+
+        Args:
+            whose: the budget: `bottle <name>`, or `run`.
+            spent: how much, with its unit.
+            budget: how much was allowed, with its unit.
+        """
+        self.whose = whose
+        self.spent = spent
+        self.budget = budget
+        super().__init__(
+            f"the budget of the {whose} is used up: {spent} spent of {budget}. The agent was "
+            "stopped. Raise the budget, or look at the requests for what it kept asking."
+        )
+
+
 class CommandError(BottleError):
     """A command that was expected to succeed did not; the message holds its output's end."""
+
+
+class UnmetExpectationError(BottleError, AssertionError):
+    """An agent did not ask its supervisor for what its test expected it to."""
+
+    def __init__(self, unmet: Sequence[str], *, asked: Sequence[str]) -> None:
+        """Build the sentence from its parts: what was expected, and what was asked."""
+        self.unmet = tuple(unmet)
+        lines = [
+            "the agent did not ask for what was expected:",
+            *(f"  {line}" for line in unmet),
+            "It asked for:" if asked else "It asked for nothing.",
+            *(f"  {line}" for line in asked),
+        ]
+        super().__init__("\n".join(lines))
 
 
 class ExecTimeoutError(BottleError, TimeoutError):
@@ -194,6 +299,14 @@ class InfraError(BottleError):
     """The sandbox or its engine failed; neither the test nor the agent is to blame."""
 
 
+class DoorError(InfraError):
+    """The process through which bottles reach their models did not start, or went away."""
+
+    def __init__(self, problem: str, *, log: str = "") -> None:
+        """Build the sentence from its parts; `log` is the end of what the process wrote."""
+        super().__init__(f"the model door {problem}" + (f"\n{log.strip()}" if log.strip() else ""))
+
+
 class LaunchError(InfraError):
     """A backend could not start a sandbox that was planned correctly."""
 
@@ -221,9 +334,23 @@ class RunEndedError(InfraError):
         )
 
 
+class UpstreamError(InfraError):
+    """The real model API could not be reached, or broke off in the middle of an answer."""
+
+    def __init__(self, host: str, *, reason: str, reached: bool = True) -> None:
+        """Build the sentence from its parts; `reached` tells whether there was an answer."""
+        self.host = host
+        what = f"the answer of {host} broke off" if reached else f"{host} cannot be reached"
+        super().__init__(f"{what}: {reason}")
+
+
 class SandboxLostError(InfraError):
     """A running sandbox, or the engine that runs it, went away."""
 
 
 class TeardownError(InfraError):
     """Something of ours could not be removed before the deadline."""
+
+
+class RecordsWarning(UserWarning):
+    """What a bottle did is known to its test, and could not be written down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
@@ -69,7 +70,8 @@ class BottleFactory:
         Args:
             arguments: Those of `@pytest.mark.bottle`, less `scope`. Called in a fixture, the bottle
                 is torn down with that fixture; called in a test, at the test's end. It can also be
-                closed earlier, or used in a `with` statement.
+                closed earlier, or used in a `with` statement. `manifest`, a path, names another
+                manifest than the test's.
 
         Raises:
             AuthorError: an argument is wrong.
@@ -91,19 +93,16 @@ class BottleFactory:
             problem = "scope= is not for bottle_factory."
             remedy = "The bottle lives as long as the fixture that asks for it."
             raise MarkerError(problem, node=where, remedy=remedy)
+        manifest = arguments.pop("manifest", None)
         arguments.setdefault("backend", parametrized_backend(item))
         spec = spec_from_arguments(where, **arguments)
+        engine = session.engine
         bottle = session.lifecycle.open(
             spec,
-            session.engine.manifest_for(item.path),
+            engine.manifest_at(Path(manifest)) if manifest else engine.manifest_for(item.path),
             evidence=session.evidence_directory(item.nodeid),
         )
-        maker = session.requests[-1] if session.requests else None
-        ends = maker.addfinalizer if maker else item.addfinalizer
-        ends(lambda: session.release(bottle, failed=state.failed))
-        if maker is not None and maker.scope != "function":
-            session.makers.append((maker, bottle))
-        session.use(bottle)
+        session.adopt(bottle)
         return bottle
 
 

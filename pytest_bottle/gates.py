@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from pytest_bottle.errors import BottleError
+from pytest_bottle.errors import CapabilityError
 from pytest_bottle.errors import MarkerError
 from pytest_bottle.markers import bottle_arguments
 from pytest_bottle.markers import required_capabilities
@@ -20,6 +21,9 @@ from pytest_bottle.nearest import nearest
 if TYPE_CHECKING:
     from pytest_bottle.backends.base import Probe
     from pytest_bottle.session import BottleSession
+
+AGENT_PROGRAMS: Final = frozenset({"claude", "codex"})
+"""Capabilities that are there on docker where the agent image is."""
 
 REASON_PREFIX: Final = "bottle capability "
 """How the reason of every skip by a gate begins."""
@@ -51,7 +55,7 @@ def enforce(session: BottleSession, node: pytest.Item, backend: str | None) -> N
     Raises:
         MarkerError: a gate is malformed or names no capability.
     """
-    names = check(session, node)
+    names = _in_its_bottle(session, node, check(session, node), backend)
     named = bottle_arguments(node).get("backend")
     implied = named if isinstance(named, str) else backend
     if implied is not None and implied in session.lifecycle.extensions.backend_names:
@@ -66,6 +70,23 @@ def enforce(session: BottleSession, node: pytest.Item, backend: str | None) -> N
             pytest.fail(f"{reason} (--bottle-require, from {required.source})", pytrace=False)
         # As pytest's own skip markers do: the place that is shown is the test's.
         raise pytest.skip.Exception(reason, _use_item_location=True)
+
+
+def _in_its_bottle(
+    session: BottleSession, node: pytest.Item, names: tuple[str, ...], backend: str | None
+) -> tuple[str, ...]:
+    """Return what a test needs, where an agent's program may be in an image, not on this host."""
+    fixtures: tuple[str, ...] = getattr(node, "fixturenames", ())
+    if AGENT_PROGRAMS.isdisjoint(names) or "bottle" not in fixtures:
+        return names
+    try:
+        if not session.engine.runs_on_docker(node, backend):
+            return names
+    except CapabilityError:
+        return names
+    others = tuple(name for name in names if name not in AGENT_PROGRAMS)
+    # What is in an image of the author's own is for its author to know.
+    return others if session.engine.names_image(node, backend) else (*others, "agent-image")
 
 
 def missing_requirements(session: BottleSession) -> list[str]:

@@ -15,11 +15,19 @@ from pydantic import ValidationError
 from pytest_bottle.errors import ManifestError
 from pytest_bottle.nearest import nearest
 from pytest_bottle.schema import AgentTable
+from pytest_bottle.schema import AllowTable
+from pytest_bottle.schema import AuthTable
 from pytest_bottle.schema import BottleTable
+from pytest_bottle.schema import EgressTable
 from pytest_bottle.schema import FileTable
+from pytest_bottle.schema import GitTable
 from pytest_bottle.schema import ImageTable
 from pytest_bottle.schema import ManifestTable
+from pytest_bottle.schema import RemoteTable
+from pytest_bottle.schema import RouteTable
+from pytest_bottle.schema import SuperviseTable
 from pytest_bottle.schema import Table
+from pytest_bottle.schema import UserTable
 from pytest_bottle.values import key_path
 
 if TYPE_CHECKING:
@@ -197,8 +205,6 @@ def _flaw(details: ErrorDetails) -> _Flaw:
     if kind == "extra_forbidden":
         known = _table_at(loc).model_fields
         return _Flaw(loc=loc, problem="unknown key.", remedy=nearest(loc[-1], known))
-    if kind == "not_provided":
-        return _Flaw(loc=loc, problem=details["msg"], remedy="Remove this table.")
     if kind in _EXPECTED:
         got = _TOML_TYPES.get(type(details["input"]), "a date or time")
         if kind == "string_type" and isinstance(details["input"], int | float):
@@ -212,16 +218,29 @@ def _flaw(details: ErrorDetails) -> _Flaw:
     return _Flaw(loc=loc, problem=f"{problem}.", remedy=remedy)
 
 
+_TABLES: Mapping[tuple[str, ...], type[Table]] = {
+    ("agents", "*"): AgentTable,
+    ("bottles", "*"): BottleTable,
+    ("bottles", "*", "image"): ImageTable,
+    ("bottles", "*", "files", "*"): FileTable,
+    ("bottles", "*", "egress"): EgressTable,
+    ("bottles", "*", "egress", "allow", "*"): AllowTable,
+    ("bottles", "*", "egress", "routes", "*"): RouteTable,
+    ("bottles", "*", "egress", "routes", "*", "auth"): AuthTable,
+    ("bottles", "*", "git"): GitTable,
+    ("bottles", "*", "git", "user"): UserTable,
+    ("bottles", "*", "git", "remotes", "*"): RemoteTable,
+    ("bottles", "*", "git", "remotes", "*", "auth"): AuthTable,
+    ("bottles", "*", "supervise"): SuperviseTable,
+}
+"""The tables by where they stand; `*` is a name or a number."""
+
+
 def _table_at(loc: tuple[str, ...]) -> type[Table]:
     """Return the table that an unknown key was found in."""
-    match loc:
-        case ("agents", _, _):
-            return AgentTable
-        case ("bottles", _, _):
-            return BottleTable
-        case ("bottles", _, "image", _):
-            return ImageTable
-        case ("bottles", _, "files", _, _):
-            return FileTable
-        case _:
-            return ManifestTable
+    for place, table in _TABLES.items():
+        if len(place) == len(loc) - 1 and all(
+            part in {"*", found} for part, found in zip(place, loc, strict=False)
+        ):
+            return table
+    return ManifestTable

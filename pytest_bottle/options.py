@@ -11,6 +11,7 @@ from typing import Final
 from typing import Literal
 
 from pytest_bottle.errors import OptionError
+from pytest_bottle.values import parse_budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_bottle.usage import Budget
+
 AUTO: Final = "auto"
 ALL: Final = "all"
 KEEP_CHOICES: Final = ("never", "failed", "always")
 SCOPE_CHOICES: Final = ("function", "class", "module", "session", "run")
+MODEL_CHOICES: Final = ("scripted", "replay", "record", "new-episodes", "live")
+TRANSCRIPT_CHOICES: Final = ("failed", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,14 @@ def _choice(*choices: str) -> Callable[[str], str]:
         raise ValueError(message)
 
     return parse
+
+
+def _budget(text: str) -> Budget:
+    try:
+        return parse_budget(text)
+    except ValueError as error:
+        message = f"{text!r} {error}"
+        raise ValueError(message) from None
 
 
 def _count(text: str) -> int:
@@ -189,6 +202,55 @@ OPTIONS: Final = (
         _file,
         is_path=True,
     ),
+    Option(
+        "model",
+        "MODE",
+        "where the answers to agents come from in tests that do not script them: "
+        f"{', '.join(MODEL_CHOICES)} (default: scripted, which never touches the network)",
+        "scripted",
+        _choice(*MODEL_CHOICES),
+    ),
+    Option(
+        "budget",
+        "AMOUNT",
+        "what the models may cost in the whole run, in US dollars or as in `200k tokens`; at that "
+        "point their next request is refused",
+        None,
+        _budget,
+    ),
+    Option(
+        "prices",
+        "FILE",
+        "a TOML file with prices of models, which go before the built-in ones",
+        None,
+        _file,
+        is_path=True,
+    ),
+    Option(
+        "smolvm",
+        "PATH",
+        "the smolvm engine that runs microVMs (default: the one on PATH, else the wheel's)",
+        None,
+        _file,
+        is_path=True,
+    ),
+    Option(
+        "proxy-python",
+        "PATH",
+        "a Python that has mitmproxy, for the proxies of bottles (default: an environment that is "
+        "made once in the user's cache)",
+        None,
+        _file,
+        is_path=True,
+    ),
+    Option(
+        "transcripts",
+        "WHICH",
+        "of which tests to write the transcript as a page into the artifacts: "
+        f"{', '.join(TRANSCRIPT_CHOICES)} (default: failed)",
+        "failed",
+        _choice(*TRANSCRIPT_CHOICES),
+    ),
 )
 """All settings."""
 
@@ -228,9 +290,9 @@ class Options:
         return any(value.source != "default" for value in self.values.values())
 
     @property
-    def has_names(self) -> bool:
-        """Whether anybody named backends or capabilities, which have to be looked up."""
-        return bool(self["require"]) or self["backend"] != (AUTO,)
+    def has_references(self) -> bool:
+        """Whether anybody named backends, capabilities or prices, which have to be looked up."""
+        return bool(self["require"] or self["prices"]) or self["backend"] != (AUTO,)
 
 
 def _resolve(option: Option, config: pytest.Config) -> Value:

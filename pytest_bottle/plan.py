@@ -10,10 +10,20 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_bottle.door_plan import DoorPlan
+
+if TYPE_CHECKING:
+    from pytest_bottle.usage import Budget
 
 PROMPT_FILE_NAME = ".claude-bottle-prompt.txt"
 """The prompt's file name in the guest's home."""
+
+SKILLS_DIRECTORY = ".claude/skills"
+"""Where skills are put, below the guest's home, unless the kind of agent wants them elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +72,18 @@ class SkillPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class McpServerPlan:
+    """An MCP server that an agent is to know, served by streamable HTTP."""
+
+    name: str
+    url: str
+    bearer_variable: str
+    """The guest's environment variable that holds what it presents."""
+    timeout: float = 120.0
+    """Seconds that a call of its tools may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPlan:
     """One agent of the manifest, resolved."""
 
@@ -69,9 +91,12 @@ class AgentPlan:
     kind: str
     prompt: str = ""
     skills: tuple[SkillPlan, ...] = ()
+    skills_dir: str = SKILLS_DIRECTORY
+    """Below the guest user's home."""
     model: str | None = None
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    mcp_servers: tuple[McpServerPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +123,28 @@ class BottlePlan:
     limits: Limits = Limits()
     timeout: float = 60.0
     """Seconds that a command may run where the test names no other time."""
+    budget: Budget | None = None
+    """What the model may cost in this bottle; None sets no bound."""
+    network: tuple[str, ...] = ()
+    """Hosts, `*.` patterns, addresses and networks that it reaches past its door; none is no
+    network at all."""
+    door: DoorPlan = field(default_factory=DoorPlan)
+    """What it may use of its door, beside its model."""
+    ca_file: Path | None = None
+    """The certificate of the authority that signs for its proxy, on the host; None without a
+    proxy. It is there when the sandbox is provisioned."""
     files: tuple[FilePlan, ...] = ()
     agent: AgentPlan | None = None
+    golden: bool | None = None
+    """Whether it starts from a bottle that was provisioned once for the run; None asks for what is
+    faster on its backend."""
     shared: bool = False
     """Whether several processes attach to it (scope `run`)."""
+    template: bool = False
+    """Whether it is such a golden bottle: no test gets it, and once it is provisioned nothing runs
+    in it."""
+    branch_of: str | None = None
+    """The bottle from whose state it starts, by name; None where it starts from its image."""
 
     @property
     def prompt_file(self) -> Path:
@@ -112,7 +155,16 @@ class BottlePlan:
     def digest(self) -> str:
         """What the bottle is, less what names this one instance of it."""
         identity = dataclasses.replace(
-            self, name="", run_id="", worker="", state_dir=Path(), shared=False
+            self,
+            name="",
+            run_id="",
+            worker="",
+            state_dir=Path(),
+            ca_file=None,
+            golden=None,
+            shared=False,
+            template=False,
+            branch_of=None,
         )
         text = json.dumps(dataclasses.asdict(identity), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()

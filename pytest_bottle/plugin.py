@@ -12,6 +12,7 @@ from pytest_bottle import fixtures
 from pytest_bottle import gates
 from pytest_bottle import hookspecs
 from pytest_bottle import markers
+from pytest_bottle import outcomes
 from pytest_bottle import reporting
 from pytest_bottle.errors import BottleError
 from pytest_bottle.errors import OptionError
@@ -77,7 +78,7 @@ def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Refuse settings that name what there is not."""
     state = session.config.stash[SESSION_KEY]
-    if state.identity.controller is None and state.options.has_names:
+    if state.identity.controller is None and state.options.has_references:
         try:
             state.engine.check_options()
         except BottleError as problem:
@@ -92,6 +93,7 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - xdist may be abs
     session = node.config.stash[SESSION_KEY]
     node.workerinput["bottle_run"] = session.identity.run_id
     node.workerinput["bottle_controller"] = Owner.current().encode()
+    node.workerinput["bottle_answers"] = session.answers
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -148,6 +150,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     gates.enforce(session, item, parametrized_backend(item))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test whose agents asked what nobody had an answer to, if it has not noticed."""
+    yield
+    state = item.config.stash[SESSION_KEY].current
+    for use in () if state is None else state.uses:
+        use.bottle.check_door()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Remember that the test's fixtures are ending."""
@@ -167,7 +178,7 @@ def pytest_fixture_setup(
     try:
         return (yield)
     except Exception as problem:
-        if request.scope != "function" and reporting.is_infra(problem):
+        if request.scope != "function" and outcomes.is_infra(problem):
             session.broken.append(request)
         raise
     finally:
@@ -179,17 +190,26 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Describe a failed test's bottles while they still stand."""
-    only_words = reporting.trim_traceback(item, call)
-    report = yield
     session = item.config.stash[SESSION_KEY]
+    state = session.current
+    if call.excinfo is None and (state is None or not state.uses):
+        return (yield)
+    from pytest_bottle import failures  # Tests without bottles need not pay.
+
+    only_words = failures.trim_traceback(item, call)
+    report = yield
     if call.excinfo is not None and only_words:
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
-    if call.excinfo is not None and reporting.is_infra(call.excinfo.value):
-        reporting.mark_infra(item, report)
-    if report.failed and session.current is not None:
-        session.current.failed = True
+    outcome = None if call.excinfo is None else outcomes.outcome_of(call.excinfo.value)
+    if outcome is not None:
+        outcomes.mark_outcome(item, report, outcome)
+    if report.failed and state is not None:
+        state.failed = True
         if call.when != "teardown":
-            reporting.describe_failure(session, report)
+            failures.describe_failure(session, report)
+    if call.when == "call" or (report.failed and call.when == "setup"):
+        failures.report_costs(session, item, report)
+        failures.write_transcript(session, report)
     return report
 
 
@@ -197,7 +217,7 @@ def pytest_report_teststatus(
     report: pytest.TestReport,
 ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     """Give infra errors an outcome of their own."""
-    return reporting.status(report)
+    return outcomes.status(report)
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,10 +120,10 @@ def start(
     )
 
 
-def start_daemon(argv: Sequence[str], *, ready_timeout: float, log: Path) -> None:
+def start_daemon(argv: Sequence[str], *, ready_timeout: float, log: Path | None = None) -> None:
     """Start a process that outlives this one, and return once it says that it is ready.
 
-    It gets a session of its own, `/` as working directory, /dev/null as standard input, and `log`
+    It gets a session of its own, `/` as working directory, /dev/null as standard input, and a file
     for what it writes. It is not our child: nobody has to wait for it, and what kills our process
     tree passes it by. The argument `READY_FD` is replaced by the number of a pipe, on which it has
     to write the line `ready`.
@@ -129,16 +131,19 @@ def start_daemon(argv: Sequence[str], *, ready_timeout: float, log: Path) -> Non
     Args:
         argv: program and arguments, with `READY_FD` among them.
         ready_timeout: seconds until it must have been ready.
-        log: the file that its output is appended to, mode 0600 where it is new.
+        log: the file that its output is appended to, mode 0600 where it is new; None takes one
+            without a name, which only a failure to start quotes.
 
     Raises:
         ProcessStartError: it ended, or stayed silent, before it was ready; nothing of it remains.
         OSError: no process could be started.
     """
-    reader, writer = os.pipe()
-    try:
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
+    with contextlib.ExitStack() as opened:
+        reader, writer = os.pipe()
+        opened.callback(os.close, reader)
+        with contextlib.ExitStack() as handed_over:
+            handed_over.callback(os.close, writer)
+            output = opened.enter_context(_open_log(log))
             # The shell starts it in the background and ends, which hands it over to init.
             shell = start(
                 [
@@ -153,25 +158,24 @@ def start_daemon(argv: Sequence[str], *, ready_timeout: float, log: Path) -> Non
                 pass_fds=(writer,),
                 cwd="/",
             )
-        finally:
-            os.close(output)
-            os.close(writer)
-            writer = -1
         try:
             line = _read_line(reader, time.monotonic() + ready_timeout)
         except BaseException:
             _end_group(shell)
             raise
-    finally:
-        os.close(reader)
-        if writer >= 0:
-            os.close(writer)
-    if line == b"ready\n":
-        shell.wait()
-        return
-    _end_group(shell)
-    reason = "ended before it was ready" if line is not None else "was not ready in time"
-    raise ProcessStartError(argv, reason=reason, log=_tail(log))
+        if line == b"ready\n":
+            shell.wait()
+            return
+        _end_group(shell)
+        reason = "ended before it was ready" if line is not None else "was not ready in time"
+        raise ProcessStartError(argv, reason=reason, log=_tail(output))
+
+
+def _open_log(path: Path | None) -> IO[bytes]:
+    if path is None:
+        return tempfile.TemporaryFile()
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o600), "r+b", buffering=0)  # noqa: PTH123 - a descriptor
 
 
 def _read_line(descriptor: int, deadline: float) -> bytes | None:
@@ -201,8 +205,6 @@ def _end_group(process: Process) -> None:
     process.wait()
 
 
-def _tail(log: Path) -> str:
-    try:
-        return log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
-    except OSError:
-        return ""
+def _tail(log: IO[bytes]) -> str:
+    start = max(0, os.fstat(log.fileno()).st_size - _LOG_TAIL)
+    return os.pread(log.fileno(), _LOG_TAIL, start).decode(errors="replace")

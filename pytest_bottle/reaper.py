@@ -180,6 +180,35 @@ def sweep(root: Path, remove: Remover, *, kept: bool = False, wait: float = 0.0)
     return report
 
 
+def reap_bottle(directory: Path, entry: Entry, remove: Remover, *, wait: float = 0.0) -> Report:
+    """Remove one bottle that was kept or left behind, and its run where that was the last of it.
+
+    Args:
+        directory: of its run.
+        entry: the bottle, as its journal has it.
+        remove: for what belongs to a backend.
+        wait: seconds to wait for a sweep to end.
+
+    Raises:
+        TimeoutError: it did not.
+    """
+    root = directory.parent.parent
+    with locked(root / "sweep.lock", timeout=wait):
+        report = reap_entry(entry, remove, root=root)
+        if not report.failed:
+            with suppress(FileNotFoundError):
+                settle(entry)
+        watchdog = read_watchdog(directory)
+        if has_ended(directory) and (watchdog is None or not watchdog.alive()):
+            report += _attempt(directory, functools.partial(_remove_ended, directory))
+    return report
+
+
+def _remove_ended(directory: Path) -> Report:
+    remove_run(directory)
+    return Report()
+
+
 def _attempt(directory: Path, act: Callable[[], Report]) -> Report:
     """Act on one directory; its failure is reported, and does not stop the sweep."""
     try:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_bottle.reporting import INFRA_RETRY
+from pytest_bottle.outcomes import INFRA_RETRY
+from pytest_bottle.outcomes import is_marked_infra
 
 if TYPE_CHECKING:
     from pytest_bottle.session import BottleSession
@@ -24,7 +25,7 @@ def run_with_retries(
     left = session.options["infra-retries"]
     while True:
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        broken = [report for report in reports if getattr(report, "bottle_infra", False)]
+        broken = [report for report in reports if is_marked_infra(report)]
         again = left > 0 and bool(broken)
         for report in broken if again else reports:
             if again:
@@ -53,5 +54,5 @@ def _renew_fixtures(session: BottleSession, item: pytest.Item) -> None:
         end, when="teardown", reraise=(pytest.exit.Exception, KeyboardInterrupt)
     )
     report = item.ihook.pytest_runtest_makereport(item=item, call=call)
-    if report.failed and not getattr(report, "bottle_infra", False):
+    if report.failed and not is_marked_infra(report):
         item.ihook.pytest_runtest_logreport(report=report)

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Final
 
 import pytest
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
     from pytest_bottle.bottle import Bottle
     from pytest_bottle.engine import Engine
+    from pytest_bottle.gateway.ledger import Totals
+    from pytest_bottle.gateway.occasion import Occasion
     from pytest_bottle.lifecycle.lifecycle import Lifecycle
+    from pytest_bottle.transcript.story import BottleStory
 
 SESSION_KEY: Final = pytest.StashKey["BottleSession"]()
 
@@ -53,6 +57,8 @@ class ItemState:
     failed: bool = False
     ending: bool = False
     """Whether its fixtures are being torn down."""
+    stories: dict[str, BottleStory] = field(default_factory=dict)
+    """What happened in its bottles, gathered when its report was made."""
 
 
 class BottleSession:
@@ -80,6 +86,8 @@ class BottleSession:
         """Capabilities that are required and missing."""
         self.kept: list[str] = []
         """Bottles that were left running, with how to enter them."""
+        self.spent: Totals | None = None
+        """What the models took in the whole run, once it has ended; None where there was none."""
         self.workers_started = False
         """Whether a worker of this process asked for a bottle or a capability."""
         self._engine: Engine | None = None
@@ -100,12 +108,18 @@ class BottleSession:
             from pytest_bottle.engine import Engine  # The others must not pay.
 
             self._engine = Engine(self.config, self.options, self.identity, self._report)
+            self._engine.lifecycle.on_branch = self.adopt
         return self._engine
 
     @property
     def lifecycle(self) -> Lifecycle:
         """This process's lifecycle, started when it is first asked for."""
         return self.engine.lifecycle
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """What probes have found out in this process; starts nothing."""
+        return {} if self._engine is None else dict(self._engine.lifecycle.answers)
 
     def hear(self, plugin: object) -> None:
         """Take note of a plugin that has just been registered."""
@@ -139,8 +153,36 @@ class BottleSession:
 
     def use(self, bottle: Bottle) -> None:
         """Note that the running test uses a bottle."""
-        if self.current is not None and all(u.bottle is not bottle for u in self.current.uses):
-            self.current.uses.append(Use(bottle, bottle.log.count))
+        state = self.current
+        if state is None or any(use.bottle is bottle for use in state.uses):
+            return
+        bottle.begin(self._occasion(state))
+        state.uses.append(Use(bottle, bottle.log.count))
+
+    def adopt(self, bottle: Bottle) -> None:
+        """Have a bottle that was just made end with the fixture or the test that asked for it."""
+        state = self.current
+        if state is None or state.ending:  # It ends with this process.
+            return
+        maker = self.requests[-1] if self.requests else None
+        ends = maker.addfinalizer if maker else state.item.addfinalizer
+        ends(lambda: self.release(bottle, failed=state.failed))
+        if maker is not None and maker.scope != "function":
+            self.makers.append((maker, bottle))
+        self.use(bottle)
+
+    def _occasion(self, state: ItemState) -> Occasion:
+        from pytest_bottle.gateway.cassette import cassette_path
+        from pytest_bottle.gateway.occasion import Occasion
+
+        item = state.item
+        number = len(state.uses)
+        name = item.nodeid.partition("::")[2]
+        return Occasion(
+            test=item.nodeid,
+            cassette=cassette_path(item.path, name, str(number + 1) if number else ""),
+            evidence=self.evidence_directory(item.nodeid),
+        )
 
     def keeps(self, bottle: Bottle, *, failed: bool) -> bool:
         """Tell whether a bottle is to be left running at the end of its scope."""
@@ -167,6 +209,8 @@ class BottleSession:
         if engine is None:
             return
         steps = [engine.lifecycle.close]
+        if self.identity.controller is None:
+            self.spent = engine.lifecycle.spent
         if self.identity.controller is None:
             steps.append(engine.lifecycle.end_run)
         for step in steps:

@@ -3,6 +3,9 @@
 Everything in such an archive is hostile: names, links, sizes, types. Only directories, regular
 files and links that stay inside are accepted. Symbolic links are made last, so that no file can be
 written through one; what is refused is refused before it has an effect, by an error.
+
+The archive of a whole root file system has links to anywhere, which mean something only where it is
+the root, and devices and pipes, which are left out.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import UnsafePathError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
     from pathlib import Path
     from typing import IO
@@ -33,8 +37,14 @@ _MODES: Final = 0o755
 """Bits that a guest may set: none for the group or others to write by, no set-uid."""
 
 
-def members(archive: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
+def members(
+    archive: IO[bytes], *, count_limit: int | None = MEMBER_LIMIT
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
     """Yield an archive's members with their names in normal form, less the one for `.` itself.
+
+    Args:
+        archive: An uncompressed tar stream.
+        count_limit: How many it may have; None sets no bound.
 
     Raises:
         UnsafePathError: a name leaves the archive's root.
@@ -42,9 +52,9 @@ def members(archive: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarIn
     """
     with tarfile.open(fileobj=archive, mode="r|") as tar:
         for count, member in enumerate(tar):
-            if count >= MEMBER_LIMIT:
+            if count_limit is not None and count >= count_limit:
                 raise UnsafePathError(
-                    member.name, reason=f"the archive has more than {MEMBER_LIMIT} entries"
+                    member.name, reason=f"the archive has more than {count_limit} entries"
                 )
             name = _normal_name(member.name)
             if name != ".":
@@ -73,32 +83,75 @@ def unpack(archive: IO[bytes], root: Path, *, limit: int) -> None:
         UnsafePathError: a member would leave the directory, or is neither file, directory nor link.
         OutputLimitError: the files are larger than `limit`.
     """
-    root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     links: list[tuple[str, str]] = []
     left = limit
-    try:
+    with _opened(root) as root_fd:
         for tar, member, name in members(archive):
-            if member.isdir():
-                _make_directory(root_fd, name, member.mode)
-            elif member.issym():
+            if member.issym():
                 links.append((name, _checked_target(name, member.linkname)))
-            elif member.islnk():
-                _link(root_fd, name, _normal_name(member.linkname))
-            elif member.isreg():
-                left -= member.size
+            elif member.isdir() or member.islnk() or member.isreg():
+                left -= member.size if member.isreg() else 0
                 if left < 0:
                     raise OutputLimitError(
                         "what is copied out", limit=limit, remedy="Copy less at once."
                     )
-                source = tar.extractfile(member)
-                if source is not None:
-                    _write(root_fd, name, source, member.mode)
+                _make(root_fd, tar, member, name)
             else:
                 raise UnsafePathError(name, reason="it is a device or a pipe")
         for name, target in links:
             _symlink(root_fd, name, target)
+
+
+@broken_refused()
+def unpack_root(archive: IO[bytes], root: Path, *, advance: Callable[[int], None]) -> None:
+    """Unpack a whole root file system into a directory that is empty and nobody else writes to.
+
+    All of it belongs to whoever unpacks it, and nothing is set-uid or writable by others: the host
+    must not trust the users of an image.
+
+    Args:
+        archive: An uncompressed tar stream.
+        root: Where to.
+        advance: Gets the number of bytes in each file that was written.
+
+    Raises:
+        UnsafePathError: a member would leave the directory.
+    """
+    links: dict[str, str] = {}
+    left_out = set()
+    with _opened(root) as root_fd:
+        for tar, member, name in members(archive, count_limit=None):
+            source = _normal_name(member.linkname) if member.islnk() else name
+            if member.issym():
+                links[name] = member.linkname
+            elif member.islnk() and source in links:
+                links[name] = links[source]
+            elif member.isdir() or member.isreg() or (member.islnk() and source not in left_out):
+                _make(root_fd, tar, member, name)
+                advance(member.size)
+            else:
+                left_out.add(name)
+        for name, target in links.items():
+            _symlink(root_fd, name, target)
+
+
+@contextlib.contextmanager
+def _opened(root: Path) -> Iterator[int]:
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
     finally:
-        os.close(root_fd)
+        os.close(descriptor)
+
+
+def _make(root_fd: int, tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
+    """Make a directory, a file, or a hard link to one."""
+    if member.isdir():
+        _make_directory(root_fd, name, member.mode)
+    elif member.islnk():
+        _link(root_fd, name, _normal_name(member.linkname))
+    elif (source := tar.extractfile(member)) is not None:
+        _write(root_fd, name, source, member.mode)
 
 
 def _normal_name(name: str) -> str:

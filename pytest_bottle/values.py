@@ -6,18 +6,26 @@ Every parser raises ValueError with the end of a sentence that starts with the v
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import posixpath
 import re
 
+from pytest_bottle.usage import Budget
+
 SIZE_PATTERN = r"^\s*\d+(\.\d+)?\s*([KMGTkmgt]([Ii]?[Bb])?|[Bb])?\s*$"
 DURATION_PATTERN = r"^\s*\d+(\.\d+)?\s*(ms|s|m|h)?\s*$"
+BUDGET_PATTERN = r"^\s*(\$?\s*\d+(\.\d+)?|\d+(\.\d+)?\s*[kKmM]?\s*tokens?)\s*$"
 MODE_PATTERN = r"^(0o|0)?[0-7]{3}$"
 ENVIRONMENT_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SKILL_NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 _SIZE_EXPONENTS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_TOKENS = {"k": 1000, "m": 1_000_000}
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
+_PORT = re.compile(r"[^:]+:\d+|\[.*\]:\d+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -47,6 +55,26 @@ def parse_duration(value: object) -> float:
     if math.isfinite(seconds) and seconds > 0:
         return seconds
     message = 'must be a time above zero: seconds, or text such as "90s" or "2m"'
+    raise ValueError(message)
+
+
+def parse_budget(value: object) -> Budget:
+    """Return a budget in US dollars, or in tokens where the text says so."""
+    budget = Budget()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        budget = Budget(dollars=float(value))
+    elif isinstance(value, str) and re.fullmatch(BUDGET_PATTERN, value):
+        text = value.strip().lower().removeprefix("$").removesuffix("s")
+        count = text.removesuffix("token").rstrip()
+        if count == text:
+            budget = Budget(dollars=float(text))
+        else:
+            unit = _TOKENS.get(count[-1], 1)
+            budget = Budget(tokens=int(float(count.rstrip("km")) * unit))
+    amount = budget.dollars if budget.tokens is None else budget.tokens
+    if amount is not None and math.isfinite(amount) and amount > 0:
+        return budget
+    message = 'must be above zero: US dollars, or text such as "$0.50" or "20k tokens"'
     raise ValueError(message)
 
 
@@ -102,6 +130,60 @@ def parse_skill_name(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(SKILL_NAME_PATTERN, value):
         return value
     message = "must be a skill's name: letters, digits, `_`, `-` and `.`, and no path"
+    raise ValueError(message)
+
+
+def parse_destination(value: object) -> str:
+    """Return where a bottle may connect to, in its one form: a host, an address or a network.
+
+    Without ports and paths: what enforces this knows hosts and addresses only.
+    """
+    if not isinstance(value, str) or not value:
+        message = "must be a host, an address or a network, as a string"
+        raise ValueError(message)
+    if "://" in value:
+        message = "must not be a URL: write its host only, without scheme, port and path"
+        raise ValueError(message)
+    network = network_of(value)
+    if value in {"*", "*."} or (network is not None and network.prefixlen == 0):
+        message = "must not allow everything: name the hosts and networks that are needed"
+        raise ValueError(message)
+    if network is not None:
+        whole = network.prefixlen == network.max_prefixlen
+        return str(network.network_address if whole else network)
+    if network_of(value.partition("/")[0]) is not None:
+        message = 'must be a network\'s first address and its length, such as "10.0.0.0/8"'
+        raise ValueError(message)
+    return _host(value)
+
+
+def network_of(destination: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """Return the network that a destination names, one address too; None where it is a host."""
+    if "%" in destination:  # An interface, which is not the same in the guest.
+        return None
+    try:
+        return ipaddress.ip_network(destination)
+    except ValueError:
+        return None
+
+
+def _host(value: str) -> str:
+    if _PORT.fullmatch(value):
+        message = "must not have a port: write the host or address only, for all its ports"
+        raise ValueError(message)
+    if "/" in value:
+        message = "must not have a path: write the host only, or a network as address/length"
+        raise ValueError(message)
+    if "*" in value.removeprefix("*."):
+        message = 'must have a `*` at its beginning only, for all below a host: "*.example.org"'
+        raise ValueError(message)
+    # What ends in a number is a slip in an address, and never a host's name.
+    if _HOST.fullmatch(value) and not value.rpartition(".")[2].isdigit():
+        return value.lower()
+    message = (
+        'must be a host ("docs.python.org", "*.example.org"), an address, or a network '
+        '("10.0.0.0/8")'
+    )
     raise ValueError(message)
 
 

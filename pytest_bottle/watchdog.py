@@ -1,7 +1,8 @@
 """The process that outlives a run, and takes down what its dead leave behind.
 
-It watches the run's controller and every process that keeps a journal. A worker's death takes down
-what that worker owned; the end of the controller takes down the whole run.
+It makes the run's directory, so that there is none that nobody looks after, and watches the run's
+controller and every process that keeps a journal. A worker's death takes down what that worker
+owned; the end of the controller takes down the whole run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_bottle.errors import RunEndedError
 from pytest_bottle.process import READY_FD
 from pytest_bottle.process import start_daemon
 from pytest_bottle.reaper import end_workers
@@ -24,8 +26,10 @@ from pytest_bottle.reaper import reap_run
 from pytest_bottle.reaper import remove_run
 from pytest_bottle.state.journal import journals
 from pytest_bottle.state.journal import read_owner
+from pytest_bottle.state.owner import Owner
 from pytest_bottle.state.publish import locked
 from pytest_bottle.state.run import has_ended
+from pytest_bottle.state.run import make
 from pytest_bottle.state.run import publish_watchdog
 from pytest_bottle.state.run import read_controller
 from pytest_bottle.state.run import read_watchdog
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
 
     from pytest_bottle.reaper import Remover
     from pytest_bottle.reaper import Report
-    from pytest_bottle.state.owner import Owner
     from pytest_bottle.state.resource import Resource
     from pytest_bottle.state.run import Run
 
@@ -55,8 +58,8 @@ RETRY_FOR = 30.0
 
 _READY_TIMEOUT = 20.0
 _START = (
-    "import sys; sys.path += [path for path in sys.argv[3:] if path not in sys.path]; "
-    "from pytest_bottle.watchdog import main; sys.exit(main(sys.argv[1:3]))"
+    "import sys; sys.path += [path for path in sys.argv[4:] if path not in sys.path]; "
+    "from pytest_bottle.watchdog import main; sys.exit(main(sys.argv[1:4]))"
 )
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -64,42 +67,54 @@ _known: dict[Path, Owner] = {}
 
 
 def ensure_watchdog(run: Run) -> None:
-    """Return once a watchdog watches over a run; cheap where one does.
+    """Return once a run has its directory and a watchdog that looks after it; cheap where it has.
 
     Call it before the first resource is created: what is journalled is then taken down.
 
     Raises:
-        ProcessStartError: it could not be started.
+        ProcessStartError: the watchdog could not be started.
         RunEndedError: the run was taken down.
     """
     watchdog = _known.get(run.directory)
     if watchdog is not None and watchdog.alive():
         return
-    _ = run.journal
-    with locked(run.directory / "watchdog.lock"):
+    with locked(_start_lock(run)):
         watchdog = read_watchdog(run.directory)
         if watchdog is None or not watchdog.alive():
+            if run.ended:
+                raise RunEndedError(str(run.directory))
             # Not `-m`: it may have to find this package, and third parties' backends, where only
             # this process was told to look.
             start_daemon(
                 [
                     *(sys.executable, "-P", "-W", "ignore", "-c", _START),
-                    *(str(run.directory), READY_FD),
+                    *(str(run.directory), READY_FD, run.controller.encode()),
                     *(str(Path(path).absolute()) for path in sys.path),
                 ],
                 ready_timeout=_READY_TIMEOUT,
-                log=run.directory / "watchdog.log",
             )
             watchdog = read_watchdog(run.directory)
+    _ = run.journal  # By which the watchdog knows this process.
     if watchdog is not None:
         _known[run.directory] = watchdog
+
+
+def _start_lock(run: Run) -> Path:
+    """Return a lock that all processes of a run find before it has a directory.
+
+    A few runs share each, so that there are never more than a few files.
+    """
+    directory = run.directory.parent.parent / "starts"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory / run.id[0]
 
 
 def main(argv: Sequence[str], remove: Remover | None = None) -> int:
     """Watch over a run until it has ended and nothing of it is left.
 
     Args:
-        argv: the run's directory, and the number of the descriptor to write `ready` to.
+        argv: the run's directory, the number of the descriptor to write `ready` to, and the
+            encoded controller of a run that may have no directory yet.
         remove: for what belongs to a backend; None asks the registry of backends.
 
     Returns:
@@ -109,8 +124,15 @@ def main(argv: Sequence[str], remove: Remover | None = None) -> int:
     for number in _SIGNALS:
         # Not SIG_IGN, which the programs that a remover runs would inherit.
         signal.signal(number, lambda *_: None)
+    for controller in map(Owner.decode, argv[2:]):
+        if not controller.alive():
+            _say(f"{directory}: the run ended before it began")
+            return 0
+        make(directory, controller)
     publish_watchdog(directory)
-    os.write(ready, b"ready\n")
+    _write_to(directory / "watchdog.log")
+    with suppress(BrokenPipeError):  # Whoever started it was killed; the others are watched.
+        os.write(ready, b"ready\n")
     os.close(ready)
     return _Watch(directory, remove or _remove_by_registry).watch()
 
@@ -210,6 +232,14 @@ def _remove_by_registry(resource: Resource) -> None:
     from pytest_bottle.backends.registry import remove_resource  # noqa: PLC0415
 
     remove_resource(resource)
+
+
+def _write_to(log: Path) -> None:
+    """Have a file take what this process writes from now on."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    for number in (1, 2):
+        os.dup2(descriptor, number)
+    os.close(descriptor)
 
 
 def _log(report: Report) -> None:

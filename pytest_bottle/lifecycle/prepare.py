@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from pytest_bottle.errors import MarkerError
+from pytest_bottle.guest_door import MCP_URL
+from pytest_bottle.guest_door import PASS_VARIABLE
 from pytest_bottle.lifecycle.place import in_manifest
 from pytest_bottle.lifecycle.place import in_marker
+from pytest_bottle.lifecycle.prepare_door import prepare_door
 from pytest_bottle.lifecycle.secrets import refuse_secrets
 from pytest_bottle.lifecycle.sources import find_file
 from pytest_bottle.lifecycle.sources import find_image
@@ -25,12 +29,14 @@ from pytest_bottle.plan import BottlePlan
 from pytest_bottle.plan import FilePlan
 from pytest_bottle.plan import ImagePlan
 from pytest_bottle.plan import Limits
+from pytest_bottle.plan import McpServerPlan
 from pytest_bottle.schema import BottleTable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Mapping
 
+    from pytest_bottle.lifecycle.place import Place
     from pytest_bottle.lifecycle.spec import Spec
     from pytest_bottle.manifest import Manifest
     from pytest_bottle.schema import AgentTable
@@ -42,6 +48,9 @@ DEFAULT_WORKDIR = "/workspace"
 DEFAULT_PIDS = 512
 DEFAULT_MEMORY = 2 * 1024**3
 DEFAULT_DISK = 1024**3
+
+MCP_MARGIN = 60.0
+"""Seconds that an agent waits for its supervisor beyond the supervisor's own timeout."""
 
 
 def requested_backend(spec: Spec, manifest: Manifest) -> str | None:
@@ -56,6 +65,39 @@ def requested_backend(spec: Spec, manifest: Manifest) -> str | None:
     return table.backend
 
 
+def names_image(spec: Spec, manifest: Manifest) -> bool:
+    """Tell whether the marker, or the manifest's bottle, says which image a bottle starts from.
+
+    Raises:
+        MarkerError: the agent or the bottle is not in the manifest.
+    """
+    return spec.image is not None or (
+        _bottle(spec, manifest, _agent(spec, manifest))[1].image is not None
+    )
+
+
+def refuse_network(plan: BottlePlan, spec: Spec, manifest: Manifest) -> NoReturn:
+    """Refuse a plan that may reach more than its backend can hold it to.
+
+    Raises:
+        ManifestError, MarkerError: whichever asks for it.
+    """
+    if spec.network is None:
+        name, _ = _bottle(spec, manifest, _agent(spec, manifest))
+        place = in_manifest(manifest, "bottles", name, "egress", "network")
+    else:
+        place = in_marker(spec, "network")
+    problem = f"the backend {plan.backend!r} cannot enforce it, and gives no network."
+    remedy = 'Use backend "smolmachines", or `egress.allow` for what HTTP(S) reaches.'
+    raise place.error(problem, remedy=remedy)
+
+
+def remote_place(spec: Spec, manifest: Manifest, remote: str) -> Place:
+    """Return where the URL of a bottle's git remote was written."""
+    name, _ = _bottle(spec, manifest, _agent(spec, manifest))
+    return in_manifest(manifest, "bottles", name, "git", "remotes", remote, "url")
+
+
 def prepare(
     spec: Spec,
     manifest: Manifest,
@@ -66,7 +108,7 @@ def prepare(
     state_dir: Path,
     backend: str,
     default_timeout: float,
-    agent_kinds: Collection[str],
+    agent_kinds: Mapping[str, str],
     shared: bool = False,
     skill_home: Path | None = None,
     base: Path | None = None,
@@ -83,17 +125,19 @@ def prepare(
         state_dir: Its directory on the host.
         backend: What will launch it; see `requested_backend`.
         default_timeout: Seconds for a command where neither spec nor manifest says.
-        agent_kinds: The kinds of agents that there are.
+        agent_kinds: The kinds of agents that there are, each with the directory of its skills,
+            relative to the guest's home.
         shared: Whether several processes attach to it.
         skill_home: Where skills are that do not stand beside the manifest; else
             `~/.claude/skills`.
         base: What the spec's relative host paths are below; else the manifest's directory.
-        environ: Where the values of secrets are; else this process's environment.
+        environ: Where the values of secrets and credentials are; else this process's environment.
 
     Raises:
         ManifestError: something that the manifest names is wrong or missing.
         MarkerError: something that the spec names is wrong or missing.
     """
+    environ = os.environ if environ is None else environ
     agent = _agent(spec, manifest)
     bottle_name, table = _bottle(spec, manifest, agent)
     base = base or manifest.directory
@@ -116,11 +160,24 @@ def prepare(
             disk=spec.disk or table.disk or DEFAULT_DISK,
         ),
         timeout=spec.timeout or table.timeout or default_timeout,
+        budget=spec.budget or table.budget,
+        golden=table.golden if spec.golden is None else spec.golden,
+        network=tuple(sorted({*(_network(table) if spec.network is None else spec.network)})),
+        door=prepare_door(
+            spec, manifest, bottle=bottle_name, table=table, shared=shared, environ=environ
+        ),
         files=_files(spec, manifest, bottle_name, table, base),
-        agent=agent and _agent_plan(spec, manifest, agent, agent_kinds, skill_home),
+        agent=agent
+        and _agent_plan(
+            spec,
+            manifest,
+            agent,
+            agent_kinds,
+            skill_home,
+            mcp_servers=_mcp_servers(table),
+        ),
         shared=shared,
     )
-    environ = os.environ if environ is None else environ
     refuse_secrets(plan, spec=spec, manifest=manifest, bottle=bottle_name, environ=environ)
     return plan
 
@@ -157,6 +214,23 @@ def _bottle(
         raise _unknown(spec, manifest, "bottle", spec.bottle, manifest.bottles)
     name = spec.bottle or (agent[1].bottle if agent else None) or DEFAULT_BOTTLE
     return name, manifest.bottles.get(name) or BottleTable()
+
+
+def _network(table: BottleTable) -> tuple[str, ...]:
+    return table.egress.network if table.egress else ()
+
+
+def _mcp_servers(table: BottleTable) -> tuple[McpServerPlan, ...]:
+    if table.supervise is None:
+        return ()
+    return (
+        McpServerPlan(
+            name="supervise",
+            url=MCP_URL,
+            bearer_variable=PASS_VARIABLE,
+            timeout=table.supervise.timeout + MCP_MARGIN,
+        ),
+    )
 
 
 def _unknown(
@@ -202,8 +276,10 @@ def _agent_plan(
     spec: Spec,
     manifest: Manifest,
     agent: tuple[str, AgentTable],
-    kinds: Collection[str],
+    kinds: Mapping[str, str],
     skill_home: Path,
+    *,
+    mcp_servers: tuple[McpServerPlan, ...],
 ) -> AgentPlan:
     name, table = agent
     if table.kind not in kinds:
@@ -220,9 +296,11 @@ def _agent_plan(
         kind=table.kind,
         prompt=_prompt(spec, manifest, name, table),
         skills=tuple(find_skills(skills, place, homes)),
+        skills_dir=kinds[table.kind],
         model=spec.model or table.model,
         args=table.args if spec.args is None else spec.args,
         env=tuple(sorted(table.env.items())),
+        mcp_servers=mcp_servers,
     )
 
 

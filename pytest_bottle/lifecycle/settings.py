@@ -9,6 +9,10 @@ from typing import Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_bottle.gateway.values import Mode
+    from pytest_bottle.usage import Budget
 
 AUTO: Final = "auto"
 
@@ -40,5 +44,11 @@ class Settings:
     """Seconds."""
     timeout: float = DEFAULT_TIMEOUT
     """Seconds for a command where nobody says otherwise."""
+    model: Mode = "scripted"
+    """Where answers come from in tests that script none."""
+    budget: Budget | None = None
+    """What the models of the whole run may cost; None sets no bound."""
+    prices: Path | None = None
+    """A file with prices that go before the built-in ones."""
     report: Callable[[str], None] = lambda _line: None
     """Told, in a line, of whatever makes a person wait."""

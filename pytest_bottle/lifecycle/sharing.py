@@ -57,7 +57,7 @@ class Sharing:
             SandboxLostError: it went away at once, and so did its replacement.
         """
         launched: dict[str, Sandbox] = {}
-        launch = functools.partial(self._launch, draft, launched)
+        launch = functools.partial(self.launch, draft, launched)
         reference, lease = acquire(self._run, draft.digest, launch)
         with self._lock:
             self._leases.append((lease, draft))
@@ -71,14 +71,21 @@ class Sharing:
         with self._lock:
             held, self._leases = self._leases, []
         return [
-            functools.partial(lease.release, functools.partial(self._stop, draft))
+            functools.partial(lease.release, functools.partial(self.stop, draft))
             for lease, draft in held
         ]
 
-    def _launch(self, draft: BottlePlan, launched: dict[str, Sandbox]) -> dict[str, Any]:
-        plan = self._named(draft, self._run.next_name())
+    def launch(
+        self, draft: BottlePlan, launched: dict[str, Sandbox] | None = None
+    ) -> dict[str, Any]:
+        """Launch and provision a bottle that ends with the run; return where it is.
+
+        Args:
+            draft: The plan, less what names one bottle.
+            launched: Gets the connection to it, by its name; without, that is closed.
+        """
         with contextlib.ExitStack() as undo:
-            undo.callback(remove_tree, plan.state_dir)
+            plan = self._launcher.name(draft, undo)
             sandbox, provisioned = self._launcher.launch(plan, undo)
             (plan.state_dir / _BASELINE).write_bytes(provisioned.baseline)
             # Until here it ended with this process; from here on it ends with the run.
@@ -90,8 +97,24 @@ class Sharing:
                 "prompt_path": provisioned.prompt_path,
             }
             undo.pop_all()
-        launched[plan.name] = sandbox
+        if launched is None:
+            sandbox.close()
+        else:
+            launched[plan.name] = sandbox
         return reference
+
+    def baseline(self, reference: Mapping[str, Any]) -> bytes:
+        """Return a tar of a bottle's workdir as it was provisioned.
+
+        Raises:
+            SandboxLostError: it is gone.
+        """
+        directory = self._run.bottle_directory(reference["name"])
+        try:
+            return (directory / _BASELINE).read_bytes()
+        except FileNotFoundError as problem:
+            message = f"bottle {reference['name']} was taken down"
+            raise SandboxLostError(message) from problem
 
     def _meet(
         self, draft: BottlePlan, reference: Mapping[str, Any], launched: Mapping[str, Sandbox]
@@ -99,12 +122,13 @@ class Sharing:
         plan = self._named(draft, reference["name"])
         sandbox = launched.get(plan.name) or self._attach(plan, reference)
         provisioned = Provisioned(
-            baseline=(plan.state_dir / _BASELINE).read_bytes(),
+            baseline=self.baseline(reference),
             prompt_path=reference["prompt_path"],
         )
         return plan, sandbox, provisioned
 
-    def _stop(self, draft: BottlePlan, reference: Mapping[str, Any]) -> None:
+    def stop(self, draft: BottlePlan, reference: Mapping[str, Any]) -> None:
+        """End a bottle that `launch` launched, perhaps in another process."""
         plan = self._named(draft, reference["name"])
         try:
             gone = self._attach(plan, reference).stop()

@@ -28,18 +28,18 @@ def find_image(image: ImagePlan, place: Place, base: Path) -> ImagePlan:
     """Return an image with host paths resolved.
 
     A reference that ends in `Dockerfile` names one to build, one that starts with `/`, `./`, `../`
-    or `~/` a root directory; any other is left to the backend.
+    or `~/` a root directory or an image's file; any other is left to the backend.
 
     Raises:
-        ManifestError, MarkerError: the Dockerfile or the directory is not there.
+        ManifestError, MarkerError: the Dockerfile, the directory or the file is not there.
     """
     reference = image.reference
     if reference is not None and reference.endswith("Dockerfile"):
         image = ImagePlan(dockerfile=Path(reference))
     elif reference is not None and reference.startswith(("/", "./", "../", "~/")):
         root = resolve(Path(reference), base)
-        if not root.is_dir():
-            problem = f"there is no directory {root}."
+        if not root.exists():
+            problem = f"there is no directory or file {root}."
             raise place.error(problem, remedy="Make it, or correct the path.")
         return ImagePlan(reference=str(root))
     if image.dockerfile is None:

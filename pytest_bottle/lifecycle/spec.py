@@ -12,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pytest_bottle.errors import MarkerError
 from pytest_bottle.nearest import nearest
 from pytest_bottle.plan import FilePlan
 from pytest_bottle.plan import ImagePlan
+from pytest_bottle.values import parse_budget
+from pytest_bottle.values import parse_destination
 from pytest_bottle.values import parse_duration
 from pytest_bottle.values import parse_environment_name
 from pytest_bottle.values import parse_guest_directory
@@ -26,6 +29,10 @@ from pytest_bottle.values import parse_mode
 from pytest_bottle.values import parse_size
 from pytest_bottle.values import parse_skill_name
 from pytest_bottle.values import parse_user
+from pytest_bottle.web_values import parse_web_host
+
+if TYPE_CHECKING:
+    from pytest_bottle.usage import Budget
 
 SCOPES = ("function", "class", "module", "session", "run")
 """How widely a bottle may be shared, from one test to all workers of a run."""
@@ -57,6 +64,10 @@ class Spec:
     """Bytes."""
     timeout: float | None = None
     """Seconds."""
+    budget: Budget | None = None
+    golden: bool | None = None
+    egress: tuple[str, ...] | None = None
+    network: tuple[str, ...] | None = None
     files: tuple[FilePlan, ...] = ()
     prompt: str | None = None
     skills: tuple[str, ...] | None = None
@@ -96,7 +107,7 @@ def spec_from_arguments(node: str = "", /, **arguments: object) -> Spec:
 def _remedy(name: str, value: object) -> str:
     if name == "scope" and isinstance(value, str):
         return nearest(value, SCOPES)
-    if name in {"skills", "secrets", "args"} and isinstance(value, str):
+    if name in {"skills", "secrets", "args", "egress", "network"} and isinstance(value, str):
         return f"Write {name}=[...] even for one."
     return ""
 
@@ -135,6 +146,13 @@ def _pids(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     message = "must be a whole number above zero"
+    raise ValueError(message)
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    message = "must be True or False"
     raise ValueError(message)
 
 
@@ -227,6 +245,10 @@ _PARSERS: Mapping[str, Callable[[object], object]] = {
     "pids": _pids,
     "disk": parse_size,
     "timeout": parse_duration,
+    "budget": parse_budget,
+    "golden": _boolean,
+    "egress": _names(parse_web_host),
+    "network": _names(parse_destination),
     "files": _files,
     "prompt": _text,
     "skills": _names(parse_skill_name),

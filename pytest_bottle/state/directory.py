@@ -4,7 +4,9 @@ The state directory is shared by all runs of one user, whatever TMPDIR each of t
 
     <root>/runs/<run id>/   everything of one run
     <root>/slots/           host-wide admission
+    <root>/starts/          locks under which runs begin
     <root>/cache/           what later runs may use again
+    <root>/images/          of microVMs; of root's, the engine's users may read them by their path
     <root>/bin/             executables; of root's, others may run them by their full path
 """
 
@@ -53,6 +55,11 @@ def slots_directory() -> Path:
 def cache_directory() -> Path:
     """Return `<root>/cache`, made where it is missing."""
     return _own(state_root() / "cache", 0o700)
+
+
+def images_directory() -> Path:
+    """Return `<root>/images`, made where it is missing."""
+    return _own(state_root() / "images", _passage())
 
 
 def bin_directory() -> Path:

@@ -6,6 +6,7 @@
         controller      the identity of the process whose end ends the run
         ended           is there once the run has ended, though its controller still works
         watchdog        the identity of the process that takes the run down after its controller
+        names/          one empty file for each name that a bottle has had
         journal/        what exists, one file a process
         once/           what was made once for all workers
         shared/         bottles that all workers share
@@ -27,6 +28,7 @@ from pytest_bottle.state.journal import Journal
 from pytest_bottle.state.journal import read_journals
 from pytest_bottle.state.owner import Owner
 from pytest_bottle.state.publish import publish
+from pytest_bottle.state.resource import Resource
 from pytest_bottle.state.tree import remove_tree
 
 if TYPE_CHECKING:
@@ -41,15 +43,19 @@ class Run:
     """This process's part in a run."""
 
     def __init__(self, directory: Path, worker: str, controller: Owner) -> None:
-        """Not for callers: `join` makes sure that the directory is there."""
+        """Not for callers: `of` and `join` return them."""
         self._directory = directory
         self._worker = worker
         self._controller = controller
         self._numbers = itertools.count(1)
+        self._begun = False
 
     @classmethod
-    def join(cls, run_id: str, worker: str, controller: Owner) -> Run:
-        """Join a run, and make it where this process is its first.
+    def of(cls, run_id: str, worker: str, controller: Owner) -> Run:
+        """Return this process's part in a run whose directory is made when it is first needed.
+
+        That is the watchdog's to do, so that there is no directory that nobody looks after: ask
+        `watchdog.ensure_watchdog` for both.
 
         Args:
             run_id: 8 to 64 lower-case hexadecimal digits, the same in all processes of the run.
@@ -62,21 +68,23 @@ class Run:
         if not _RUN_ID.fullmatch(run_id):
             message = f"a run id has 8 to 64 lower-case hexadecimal digits: {run_id!r}"
             raise ValueError(message)
-        runs = runs_directory()
-        directory = runs / run_id
-        if not directory.is_dir():
-            # Built aside and renamed: a run without a controller is never seen.
-            draft = _draft(runs)
-            draft.mkdir(mode=0o700)
-            try:
-                publish(draft / "controller", controller.encode())
-                draft.rename(directory)
-            except OSError:
-                remove_tree(draft)
-                if not directory.is_dir():
-                    raise
         name = re.sub(r"[^a-z0-9]+", "-", worker.lower()).strip("-")[:_WORKER_LENGTH]
-        return cls(directory, name or "worker", controller)
+        return cls(runs_directory() / run_id, name or "worker", controller)
+
+    @classmethod
+    def join(cls, run_id: str, worker: str, controller: Owner) -> Run:
+        """Return this process's part in a run, with the directory made where there is none.
+
+        Without a watchdog only the next run's sweep would remove it; see `of` for the rest.
+        """
+        run = cls.of(run_id, worker, controller)
+        run.begin()
+        return run
+
+    def begin(self) -> None:
+        """Make the directory where there is none."""
+        make(self._directory, self._controller)
+        self._begun = True
 
     @property
     def id(self) -> str:
@@ -98,21 +106,43 @@ class Run:
         """The process whose end ends the run."""
         return self._controller
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, rather than not begun: as far as this process can know."""
+        if self._directory.is_dir():
+            self._begun = True
+            return has_ended(self._directory)
+        return self._begun or not self._controller.alive()
+
     @functools.cached_property
     def journal(self) -> Journal:
         """This process's journal."""
-        return Journal(self._directory, self._worker)
+        journal = Journal(self._directory, self._worker)
+        self._begun = True
+        return journal
 
     def next_name(self) -> str:
         """Return a name for a new bottle, unique on this host, and make its directory.
 
+        The directory is in the journal before: it goes with this process, should that die.
+
         Raises:
             RunEndedError: the run was taken down.
         """
+        name = self._reserve_name()
+        directory = self._directory / name
+        self.journal.add(name, [Resource(kind="directory", id=str(directory))])
+        try:
+            directory.mkdir(mode=0o700)
+        except FileNotFoundError:
+            raise RunEndedError(str(self._directory)) from None
+        return name
+
+    def _reserve_name(self) -> str:
         for number in self._numbers:
             name = f"bottle-{self.id[:_NAME_PREFIX]}-{self._worker}-{number}"
             try:
-                (self._directory / name).mkdir(mode=0o700)
+                (self._directory / "names" / name).touch(mode=0o600, exist_ok=False)
             except FileExistsError:
                 continue
             except FileNotFoundError:
@@ -138,6 +168,22 @@ class Run:
             watchdog = read_watchdog(self._directory)
             if (watchdog is None or not watchdog.alive()) and not read_journals(self._directory):
                 discard(self._directory)
+
+
+def make(directory: Path, controller: Owner) -> None:
+    """Make a run's directory where there is none; one without a controller is never seen."""
+    if directory.is_dir():
+        return
+    draft = _draft(directory.parent)
+    draft.mkdir(mode=0o700)
+    try:
+        (draft / "names").mkdir(mode=0o700)
+        publish(draft / "controller", controller.encode())
+        draft.rename(directory)
+    except OSError:
+        remove_tree(draft)
+        if not directory.is_dir():
+            raise
 
 
 def list_runs(root: Path) -> list[Path]:

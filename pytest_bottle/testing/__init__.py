@@ -3,6 +3,7 @@
 A backend's own test module needs no more than this::
 
     from pytest_bottle.testing import BottleConformance
+    from pytest_bottle.testing import BottleEscape
     from pytest_bottle.testing import BottleIsolation
 
 
@@ -11,6 +12,10 @@ A backend's own test module needs no more than this::
 
 
     class TestMyWall(BottleIsolation):
+        backend = "mine"
+
+
+    class TestMyDoor(BottleEscape):
         backend = "mine"
 """
 
@@ -22,12 +27,17 @@ from typing import Any
 
 if TYPE_CHECKING:
     from pytest_bottle.testing.conformance import BottleConformance
+    from pytest_bottle.testing.escape import BottleEscape
     from pytest_bottle.testing.fake import FakeBackend
     from pytest_bottle.testing.isolation import BottleIsolation
 
-__all__ = ["BottleConformance", "BottleIsolation", "FakeBackend"]
+__all__ = ["BottleConformance", "BottleEscape", "BottleIsolation", "FakeBackend"]
 
-_SUITES = {"BottleConformance": "conformance", "BottleIsolation": "isolation"}
+_SUITES = {
+    "BottleConformance": "conformance",
+    "BottleEscape": "escape",
+    "BottleIsolation": "isolation",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- the type is the attribute's own

@@ -36,6 +36,8 @@ from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.errors import TeardownError
 from pytest_bottle.plan import BottlePlan
 from pytest_bottle.state.owner import Owner
+from pytest_bottle.testing.fake_branch import copy_directory
+from pytest_bottle.testing.fake_branch import stopped
 from pytest_bottle.testing.fake_sandbox import Countdown
 from pytest_bottle.testing.fake_sandbox import FakeSandbox
 
@@ -52,6 +54,8 @@ _START: Final = (
     "from pytest_bottle.testing.fake_keeper import main; main()"
 )
 _LOG_TAIL: Final = 2000
+_PLACES: Final = ("workspace", "home", "tmp")
+_LOST: Final = "the fake sandbox ended: its keeper was killed"
 
 
 class FakeBackend:
@@ -66,6 +70,8 @@ class FakeBackend:
 
     name = "fake"
     wall = "none"
+    golden = False
+    branches_processes = False
 
     def __init__(
         self,
@@ -127,10 +133,24 @@ class FakeBackend:
             raise LaunchError(message)
         return self._start(plan)
 
-    def _start(self, plan: BottlePlan) -> FakeSandbox:
+    def branch(self, plan: BottlePlan, reference: Mapping[str, Any]) -> FakeSandbox:
+        """Start a sandbox with another one's files; see `Branching`."""
+        source = Path(reference["directory"])
+        owner = Owner.decode(reference["owner"])
+        if not owner.alive():
+            raise SandboxLostError(_LOST)
+        with stopped(owner.pid):
+            try:
+                return self._start(plan, source)
+            except LaunchError as problem:
+                if owner.alive():
+                    raise
+                raise SandboxLostError(_LOST) from problem
+
+    def _start(self, plan: BottlePlan, source: Path | None = None) -> FakeSandbox:
         directory = _directory(plan)
         try:
-            keeper, log = _start_keeper(plan, directory)
+            keeper, log = _start_keeper(plan, directory, source)
         except OSError as problem:
             shutil.rmtree(directory, ignore_errors=True)
             message = f"the sandbox {plan.name} did not start: {problem}"
@@ -139,7 +159,7 @@ class FakeBackend:
         assert keeper.stdout is not None  # noqa: S101 -- for the type checker
         channel = Channel(
             PipeStream(os.dup(keeper.stdout.fileno()), os.dup(keeper.stdin.fileno())),
-            lost=lambda: "the fake sandbox ended: its keeper was killed",
+            lost=lambda: _LOST,
         )
         keeper.stdin.close()
         keeper.stdout.close()
@@ -183,7 +203,7 @@ class FakeBackend:
             message = "the fake sandbox ended: nobody answers on its socket"
             raise SandboxLostError(message) from problem
         stream: Stream = SocketStream(connection)
-        channel = Channel(stream, lost=lambda: "the fake sandbox ended: its keeper was killed")
+        channel = Channel(stream, lost=lambda: _LOST)
         channel.wait_ready()
         return FakeSandbox(
             channel=channel,
@@ -213,10 +233,20 @@ class FakeBackend:
         """Return at once: it holds nothing open."""
 
 
-def _start_keeper(plan: BottlePlan, directory: Path) -> tuple[process.Process, Path]:
-    """Make a sandbox's directory and start its keeper, which writes its troubles to the log."""
-    for path in (directory, directory / "workspace", directory / "home", directory / "tmp"):
+def _start_keeper(
+    plan: BottlePlan, directory: Path, source: Path | None
+) -> tuple[process.Process, Path]:
+    """Make a sandbox's directory and start its keeper, which writes its troubles to the log.
+
+    Args:
+        plan: The sandbox.
+        directory: Where its files will be.
+        source: Where the files of another are, for it to start with.
+    """
+    for path in (directory, *(directory / name for name in _PLACES)):
         path.mkdir(mode=0o700)
+    for name in _PLACES if source is not None else ():
+        copy_directory(Path(str(source)) / name, directory / name)
     socket_path = _socket_path(plan, directory)
     settings = {
         "env": _environment(plan, directory),

@@ -89,7 +89,7 @@ def end_descendants() -> None:
     stopped: set[int] = set()
     for _ in range(_ROUNDS):
         # Stopped first, so that none can start another meanwhile.
-        fresh = _descendants(os.getpid()) - stopped
+        fresh = descendants(os.getpid()) - stopped
         if not fresh:
             break
         for pid in fresh:
@@ -106,7 +106,7 @@ def end_descendants() -> None:
             return
 
 
-def _descendants(root: int) -> set[int]:
+def descendants(root: int) -> set[int]:
     """Return the living processes below one."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):

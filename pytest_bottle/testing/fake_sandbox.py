@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
+import socket
 import threading
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import Final
 
 from pytest_bottle.backends.base import Resource
+from pytest_bottle.backends.channel.handover import BACKLOG
+from pytest_bottle.errors import SandboxLostError
 from pytest_bottle.errors import TeardownError
 from pytest_bottle.errors import UserUnsupportedError
 
@@ -96,6 +99,16 @@ class FakeSandbox:
             self._owner.kill()
             self._channel.wait_ended(STOP_GRACE)
         return self._channel.exec(request)
+
+    def listen(self, port: int) -> socket.socket:
+        """Return a socket that listens on a free port of the host, which is the guest's network.
+
+        The port that was asked for may be another sandbox's.
+        """
+        del port
+        if self._channel.wait_ended(0):
+            raise SandboxLostError("the fake sandbox ended: its keeper was killed")
+        return socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
 
     def connection(self, user: str | None = None) -> tuple[str, ...]:
         """Return a command line that attaches a person's shell."""

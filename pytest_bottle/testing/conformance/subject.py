@@ -52,11 +52,31 @@ class Subject:
     private_processes: ClassVar[bool] = True
     """Whether the guest can signal none but its own processes."""
 
+    own_network: ClassVar[bool] = True
+    """Whether the guest's ports are its own, so that it gets the door at the port asked for."""
+
+    carried: ClassVar[bool] = False
+    """Whether what connects to a door is carried to this host, and so accepted before it is known
+    whether anybody is there."""
+
+    branches: ClassVar[bool] = True
+    """Whether a bottle can start from another one's state; else `BranchUnsupportedError`."""
+
+    branches_processes: ClassVar[bool] = False
+    """Whether it then also has the processes that run there."""
+
+    python: ClassVar[str] = "python3"
+    """The guest's Python, for what needs sockets and system calls."""
+
     new_session: ClassVar[str] = "setsid"
     """The guest's command that starts another one in a session of its own."""
 
     promptness: ClassVar[float] = 1.0
     """Seconds after its timeout within which a command must have been killed and reported."""
+
+    patience: ClassVar[float] = 1.0
+    """How many times longer than usual an attempt at the wall or the door may take, as where the
+    processor is emulated."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 -- of other bases
         """Mark a class that names its backend."""

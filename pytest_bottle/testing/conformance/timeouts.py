@@ -28,6 +28,7 @@ CHILDREN = {
     "own-session": "{new_session} sh -c '{beat}' &",
     "orphan-in-own-session": "( {new_session} sh -c '{beat}' & ) &",
     "own-environment": "env -i PATH=\"$PATH\" sh -c '{beat}' &",
+    "nameless": "( env -i PATH=\"$PATH\" {new_session} sh -c '{beat}' & ) &",
     "daemon": "( {new_session} sh -c 'exec </dev/null >/dev/null 2>&1; ({beat}) &' & ) &",
 }
 """Ways in which a command starts a process that beats."""

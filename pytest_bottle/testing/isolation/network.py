@@ -25,14 +25,14 @@ import socket
 def connect(address, port):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as client:
-        client.settimeout(2)
+        client.settimeout(2 * patience)
         try:
             client.connect((address, port))
             return client.recv(100).decode()
         except OSError:
             return ""
 """
-"""Defines `connect`, which returns what a listener says first."""
+"""Defines `connect`, given `patience`, which returns what a listener says first."""
 
 OUTSIDE = ["169.254.169.254", "1.1.1.1", "8.8.8.8", "10.0.0.1", "172.17.0.1", "192.168.0.1"]
 """A cloud's metadata, public resolvers, and what gateways are often called."""
@@ -113,12 +113,12 @@ print(json.dumps(connect("127.0.0.1", server.getsockname()[1])))
 import socket, time
 def attempt(address, port):
     with socket.socket() as client:
-        client.settimeout(5)
+        client.settimeout(5 * patience)
         start = time.monotonic()
         try:
             client.connect((address, port))
         except OSError as problem:
-            return [type(problem).__name__, time.monotonic() - start < 4]
+            return [type(problem).__name__, time.monotonic() - start < 4 * patience]
         return ["connected", True]
 print(json.dumps([attempt(a, port) for a in arguments[0] for port in (53, 80, 443)]))
 """
@@ -185,7 +185,7 @@ while True:
 """
         one.write_file("serve.py", serve)
         one.sh(f"{self.python} serve.py > /dev/null 2>&1 &").check()
-        one.sh("while [ ! -e up ]; do sleep 0.1; done", timeout=20).check()
+        one.sh("while [ ! -e up ]; do sleep 0.1; done", timeout=20 * self.patience).check()
         script = f"{CONNECT}\nprint(json.dumps(connect('127.0.0.1', 4711)))"
         assert self.run_python(one, script) == "hello"
         assert self.run_python(other, script) == ""

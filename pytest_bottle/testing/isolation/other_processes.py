@@ -54,7 +54,9 @@ class OtherProcessChecks(WalledSubject):
             assert canary.encode() in seen_by_host.read_bytes()
         assert subject.sh(COMMAND_LINES, cwd=place).stdout == "0\n"
         subject.sh("exec sh -c 'sleep 60; true' $(cat patterns) > /dev/null 2>&1 &", cwd=place)
-        assert subject.sh(COMMAND_LINES, cwd=place).stdout != "0\n"
+        assert wait_until(
+            lambda: subject.sh(COMMAND_LINES, cwd=place).stdout != "0\n", timeout=10 * self.patience
+        )
 
     def test_a_process_of_the_host_cannot_be_signalled(
         self, subject: Bottle, victim: process.Process
@@ -83,8 +85,10 @@ class OtherProcessChecks(WalledSubject):
         for bottle in (one, other):
             bottle.sh("sleep 300 > /dev/null 2>&1 & echo $! > pid").check()
             assert bottle.sh("kill -0 $(cat pid)").success
-        one.sh("kill -9 -1", timeout=20)
-        assert wait_until(lambda: not one.sh("kill -0 $(cat pid)").success, timeout=10)
+        one.sh("kill -9 -1", timeout=20 * self.patience)
+        assert wait_until(
+            lambda: not one.sh("kill -0 $(cat pid)").success, timeout=10 * self.patience
+        )
         assert other.sh("kill -0 $(cat pid)").success
         assert victim.poll() is None
 

@@ -18,21 +18,30 @@ def status(text: str) -> dict[str, str]:
 
 
 class PowerChecks(WalledSubject):
-    """A command has no capability, cannot gain one, and may not make every system call."""
+    """A command has no capability, cannot gain one, and may not make every system call.
+
+    On a kernel of the guest's own that is for the guest to say.
+    """
 
     def test_a_command_has_no_capability(self, subject: Bottle) -> None:
         """Neither in effect, nor permitted, nor to be inherited."""
+        if self.has_own_kernel(subject):
+            return
         fields = status(subject.exec(["cat", "/proc/self/status"]).stdout)
         for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(fields[name], 16) == 0, name
 
     def test_no_program_gives_new_privileges(self, subject: Bottle) -> None:
         """Set-uid ones run as the user that starts them."""
+        if self.has_own_kernel(subject):
+            return
         fields = status(subject.exec(["cat", "/proc/self/status"]).stdout)
         assert fields["NoNewPrivs"] == "1"
 
     def test_set_uid_programs_are_useless(self, subject: Bottle) -> None:
         """Each that the guest has keeps the capabilities of its caller: none."""
+        if self.has_own_kernel(subject):
+            return
         script = """
 import os, stat, subprocess
 found = []
@@ -58,6 +67,8 @@ print(json.dumps(outcomes))
 
     def test_becoming_another_user_is_refused(self, subject: Bottle) -> None:
         """By the system calls themselves; becoming oneself is not."""
+        if self.has_own_kernel(subject):
+            return
         script = """
 import os
 def attempt(call, *numbers):
@@ -80,6 +91,8 @@ print(json.dumps([
 
     def test_a_filter_of_system_calls_is_active_where_promised(self, subject: Bottle) -> None:
         """Mode 2 is a filter; keys and performance counters are the kernel's."""
+        if self.has_own_kernel(subject):
+            return
         fields = status(subject.exec(["cat", "/proc/self/status"]).stdout)
         assert fields["Seccomp"] == ("2" if self.seccomp else "0")
         if not self.seccomp:

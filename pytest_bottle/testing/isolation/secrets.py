@@ -55,7 +55,9 @@ class SecretChecks(WalledSubject):
         own = f"{subject.home}/{planted.name}"
         subject.write_file(own, "own")
         assert planted.read_text() == planted.name
-        found = subject.exec(["find", "/", "-name", planted.name], timeout=60).stdout.split()
+        found = subject.exec(
+            ["find", "/", "-name", planted.name], timeout=60 * self.patience
+        ).stdout.split()
         assert found == [own]
         if str(planted) != own:
             assert not subject.exists(str(planted))

@@ -87,6 +87,8 @@ class WriteChecks(WalledSubject):
         self, subject: Bottle, place: str, path: str
     ) -> None:
         """Nothing is written here: that it could be opened would be enough."""
+        if self.has_own_kernel(subject):
+            return
         script = '[ -e "$1" ] && : 2> /dev/null >> "$1"'
         subject.write_file(f"{place}/own", "")
         assert subject.exec(["sh", "-c", script, "sh", f"{place}/own"]).success
@@ -94,6 +96,8 @@ class WriteChecks(WalledSubject):
 
     def test_the_hosts_disk_cannot_be_read_as_a_device(self, subject: Bottle, place: str) -> None:
         """No device file can be made, or none that could be opened."""
+        if self.has_own_kernel(subject):
+            return
         script = """
 import os, stat
 def attempt(kind, number, name):
@@ -120,6 +124,8 @@ print(json.dumps([
 
     def test_nothing_is_mounted_and_no_namespace_is_entered(self, subject: Bottle) -> None:
         """By the system calls themselves."""
+        if self.has_own_kernel(subject):
+            return
         script = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
