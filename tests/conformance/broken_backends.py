@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_bottle.backends.base import ExecRequest
 from pytest_bottle.backends.base import ExecResult
@@ -121,14 +123,52 @@ def waits_for_background_processes(run: Exec, request: ExecRequest) -> ExecResul
     return run(dataclasses.replace(request, argv=argv, timeout=min(request.timeout, 6)))
 
 
+def as_promised(run: Exec, request: ExecRequest) -> ExecResult:
+    return run(request)
+
+
+def shares_files_among_branches(branch: Path, source: Path) -> None:
+    """As where all of them write to the one copy that was made of their source."""
+    common = source / "of-all-branches"
+    if not common.exists():
+        shutil.copytree(branch / "workspace", common, symlinks=True)
+    shutil.rmtree(branch / "workspace")
+    (branch / "workspace").symlink_to(common)
+
+
+def writes_through_to_the_source(branch: Path, source: Path) -> None:
+    shutil.rmtree(branch / "workspace")
+    (branch / "workspace").symlink_to(source / "workspace")
+
+
 @dataclass(frozen=True)
 class Breakage:
     wrong: Callable[[Exec, ExecRequest], ExecResult]
     checks: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        return self.wrong.__name__
+
+    def spoil(self, branch: Path, source: Path) -> None:
+        """Do nothing to branches."""
+
+
+@dataclass(frozen=True)
+class BranchBreakage(Breakage):
+    spoiled: Callable[[Path, Path], None]
+
+    @property
+    def name(self) -> str:
+        return self.spoiled.__name__
+
+    def spoil(self, branch: Path, source: Path) -> None:
+        """Do what is wrong to a branch's directory."""
+        self.spoiled(branch, source)
+
 
 BREAKAGES = {
-    breakage.wrong.__name__: breakage
+    breakage.name: breakage
     for breakage in (
         Breakage(merges_the_streams, ("test_stdout_and_stderr_come_apart",)),
         Breakage(
@@ -179,6 +219,16 @@ BREAKAGES = {
             waits_for_background_processes,
             ("test_a_background_process_does_not_hold_its_command",),
         ),
+        BranchBreakage(
+            as_promised,
+            ("test_what_one_changes_the_others_do_not_see", "test_golden_bottles_are_alike"),
+            shares_files_among_branches,
+        ),
+        BranchBreakage(
+            as_promised,
+            ("test_what_one_changes_the_others_do_not_see", "test_branches_have_branches"),
+            writes_through_to_the_source,
+        ),
     )
 }
 
@@ -195,6 +245,12 @@ class BrokenBackend(FakeBackend):
         sandbox.exec = lambda request: wrong(run, request)  # type: ignore[method-assign]
         return sandbox
 
+    def branch(self, plan, reference):
+        sandbox = super().branch(plan, reference)
+        directories = (sandbox.reference()["directory"], reference["directory"])
+        BREAKAGES[self.name].spoil(*map(Path, directories))
+        return sandbox
+
 
 def pytest_bottle_backends():
     return [BrokenBackend(name) for name in BREAKAGES]
@@ -205,6 +261,7 @@ def suite(name: str) -> type[BottleConformance]:
         "backend": name,
         "private_files": False,
         "private_processes": False,
+        "own_network": False,
         "permissions_apply": os.geteuid() != 0,
     }
     return type(f"Test_{name}", (BottleConformance,), flags)

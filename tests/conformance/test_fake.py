@@ -11,4 +11,5 @@ class TestFake(BottleConformance):
     backend = "fake"
     private_files = False
     private_processes = False
+    own_network = False
     permissions_apply = os.geteuid() != 0

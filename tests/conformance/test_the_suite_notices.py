@@ -37,7 +37,7 @@ def outcomes(tmp_path_factory):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
     )
     assert report.exists(), done.stdout + done.stderr
@@ -49,7 +49,7 @@ def outcomes(tmp_path_factory):
     return found
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(540)
 @pytest.mark.parametrize("name", BREAKAGES)
 def test_a_broken_promise_is_noticed(outcomes, name):
     """Every check that is named for it fails, in all its variants, and not by an accident."""

@@ -41,15 +41,20 @@ class InnerRun:
         """The file that a process of the run makes where it stops."""
         return self.directory / "marker"
 
-    def paused(self) -> int:
+    def paused(self, within: float = LONGEST_START) -> int:
         """Wait until a process of the run has stopped, and return its pid."""
         arrived = eventually(
-            lambda: self.marker.exists() or self.process.poll() is not None, LONGEST_START
+            lambda: self.marker.exists() or self.process.poll() is not None, within
         )
         assert arrived, "the run never came to the point"
         assert self.marker.exists(), self.finish()
         self._scene.meet_runs()
-        return int(self.marker.read_text() or 0)
+        return int(self.marker.read_text().partition(" ")[0] or 0)
+
+    @property
+    def paused_worker(self) -> str:
+        """The name of the worker that has stopped."""
+        return self.marker.read_text().partition(" ")[2]
 
     def resume(self) -> None:
         """Let what has stopped go on."""
@@ -103,11 +108,14 @@ def start_run(scene: Scene, tmp_path: Path) -> Iterator[StartRun]:
         *arguments: str,
         backend: str = "bubblewrap",
         phase: str = "",
+        manifest: str = "",
         **environment: str,
     ) -> InnerRun:
         directory = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
         directory.mkdir()
         (directory / "pytest.ini").touch()
+        if manifest:
+            (directory / "bottle.toml").write_text(manifest)
         for file in INNER.glob("*.py"):
             shutil.copy(file, directory)
         if backend == "docker" and scene.engine is None:

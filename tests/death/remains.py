@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 GONE_WITHIN = 10.0
 """Seconds after a death in which everything of the dead has to be gone."""
 
+_OF_THE_RUN = (
+    "pytest_bottle.watchdog",
+    "pytest_bottle.gateway.main",
+    "pytest_bottle.gateway.egress.program",
+    "pytest_bottle.gateway.git.minding",
+)
+"""Processes that a run has one of, whichever of its workers needed them first."""
+
 _BRAND = resource.RLIMIT_MSGQUEUE if sys.platform == "linux" else -1
 _BRANDS = range(1_000, 800_000)
 
@@ -64,6 +72,21 @@ def command_line(pid: int) -> str:
     return ""
 
 
+def ancestors(pid: int) -> list[int]:
+    """Return the pids of a process, of its parent, and so on."""
+    found = []
+    with suppress(OSError):
+        while pid:
+            found.append(pid)
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def _is_free(slot: Path) -> bool:
+    """A slot's file names its owner, whose number comes first."""
+    return not command_line(int(slot.name.split(",")[3].partition(":")[0]))
+
+
 @dataclass
 class Scene:
     """The places where remains of inner runs, which share a state directory, can be."""
@@ -93,6 +116,35 @@ class Scene:
             *(f"mount {line}" for line in self._mounts()),
             *(f"{kind} {name}" for kind, name in self._engine_objects()),
             *(f"file {path}" for path in self._files()),
+        ]
+
+    def remains_of(self, worker: str, controller: int) -> list[str]:
+        """Describe what is there now of a dead worker, while its run goes on, a line each.
+
+        Whatever it started has lost its way up to the controller.
+        """
+        mark = f"-{worker}-"
+        strays = [
+            pid
+            for pid in branded(self.brand)
+            if controller not in ancestors(pid)
+            and not any(part in command_line(pid) for part in _OF_THE_RUN)
+        ]
+        records = {"journal", "names"}
+        return [
+            *(f"process {pid}: {command_line(pid)[:150]}" for pid in strays),
+            *(f"control group {path}" for path in self.control_groups() if mark in path.name),
+            *(f"mount {line}" for line in self._mounts() if mark in line),
+            *(f"{kind} {name}" for kind, name in self._engine_objects() if mark in name),
+            *(f"file {path}" for path in self.temporary.iterdir()),
+            *(f"slot {path}" for path in (self.root / "slots").glob("*/*,*") if _is_free(path)),
+            # Not by a glob: it fails where another worker's bottle goes while it looks.
+            *(
+                f"file {parent}/{name}"
+                for parent, directories, files in os.walk(self.root / "runs")
+                for name in (*directories, *files)
+                if mark in name and Path(parent).name not in records
+            ),
         ]
 
     def processes(self, *words: str) -> list[int]:
@@ -131,6 +183,8 @@ class Scene:
                 # Halfway through its removal it has no name any more.
                 name = (container["Names"] or [container["Id"]])[0]
                 yield "container", f"{name} ({container['State']})"
+            for image in self.engine.images(filters=filters):
+                yield "image", " ".join(image["RepoTags"] or [image["Id"]])
             for network in self.engine.networks(filters=filters):
                 yield "network", network["Name"]
             for volume in self.engine.volumes(filters=filters)["Volumes"] or ():

@@ -24,11 +24,15 @@ MOMENTS = [0.002 * number for number in range(16)]
 """Seconds after a bottle's end: the next is launched, provisioned and ended in about 30 ms."""
 
 
+FIRST_MOMENTS = [0.025 * number for number in range(16)]
+"""Seconds in which a run gets its directory, its watchdog and its first bottle."""
+
+
 @contextmanager
-def launching(scene):
-    """Start a process that launches one bottle after the other."""
+def launching(scene, script="launch_forever.py"):
+    """Start a process that launches one bottle after the other, or the one that a script does."""
     process = subprocess.Popen(
-        [sys.executable, INNER / "launch_forever.py"],
+        [sys.executable, INNER / script],
         env={
             **os.environ,
             "BOTTLE_STATE_DIR": str(scene.root),
@@ -70,3 +74,12 @@ def test_nothing_remains_whenever_it_is_killed(scene, victim):
             kill(launcher if victim == "launcher" else broker)
             assert eventually(functools.partial(ended, broker), 1)
     assert eventually(lambda: not scene.remains()), scene.remains()
+
+
+def test_nothing_remains_whenever_a_run_is_killed_as_it_begins(scene):
+    for moment in FIRST_MOMENTS:
+        with launching(scene, "launch_first.py") as launcher:
+            time.sleep(moment)
+            kill(launcher)
+        # Each time, as the next run would sweep.
+        assert eventually(lambda: not scene.remains()), scene.remains()

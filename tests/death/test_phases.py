@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
 
 from tests.death.conftest import kill
+from tests.death.remains import Scene
 from tests.death.remains import eventually
 
 PHASES = {
@@ -27,18 +29,43 @@ CASES = [
 ]
 
 
+def sandboxes(scene: Scene, backend: str) -> list[object]:
+    return [*(scene.containers() if backend == "docker" else scene.processes("bwrap"))]
+
+
 @pytest.mark.parametrize(("backend", "phase"), CASES)
-@pytest.mark.parametrize("victim", ["worker", "controller", "alone"])
-def test_nothing_remains_of_the_killed(scene, start_run, backend, phase, victim):
-    options = ["-n", "2"] if victim != "alone" else ["-p", "no:xdist"]
+@pytest.mark.parametrize("options", [("-n", "2"), ("-p", "no:xdist")], ids=["controller", "alone"])
+def test_nothing_remains_of_a_killed_run(scene, start_run, backend, phase, options):
     run = start_run("suite.py", *options, backend=backend, phase=phase)
-    stopped = run.paused()
-    sandboxes = scene.containers() if backend == "docker" else scene.processes("bwrap")
-    assert bool(sandboxes) or phase not in SANDBOXED
+    run.paused()
+    assert bool(sandboxes(scene, backend)) or phase not in SANDBOXED
 
-    kill(stopped if victim == "worker" else run.process.pid)
-    if victim == "worker":
-        # xdist starts another worker; a test that was torn down already had passed before.
-        assert re.search(r"1 failed, [34] passed", run.finish())
+    kill(run.process.pid)
 
+    assert eventually(lambda: not scene.remains()), scene.remains()
+
+
+@pytest.mark.parametrize(("backend", "phase"), CASES)
+def test_nothing_remains_of_a_killed_worker_while_its_run_goes_on(scene, start_run, backend, phase):
+    run = start_run(
+        *("suite.py", "witness.py", "-n", "2", "--dist", "loadfile"), backend=backend, phase=phase
+    )
+    victim = run.paused()
+    worker = run.paused_worker
+    witness = run.directory / "witness"
+    # In that phase the image is prepared, for which the other waits.
+    assert phase == "prepare" or eventually(witness.exists)
+    assert bool(sandboxes(scene, backend)) or phase not in SANDBOXED
+
+    kill(victim)
+
+    controller = run.process.pid
+    gone = functools.partial(scene.remains_of, worker, controller)
+    assert eventually(lambda: not gone()), gone()
+    assert eventually(witness.exists)
+    assert witness.read_text() in {path.name for path in scene.bottles()}
+    assert run.process.poll() is None, "the run goes on"
+    (run.directory / "gone").touch()
+    # xdist starts another worker, for all four; one that was torn down had passed before.
+    assert re.search(r"1 failed, [56] passed", run.finish())
     assert eventually(lambda: not scene.remains()), scene.remains()

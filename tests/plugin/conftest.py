@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Iterator
 
-COMPANY = ("asyncio", "html", "metadata", "pytest_cov", "randomly", "repeat", "rerunfailures")
+COMPANY = (
+    "anyio",
+    "asyncio",
+    "html",
+    "metadata",
+    "pytest_cov",
+    "randomly",
+    "repeat",
+    "rerunfailures",
+)
 """Other plugins, by the names of their entry points; `-p NAME` lets one in again."""
 
 INNER_OPTIONS = ("-p", "no:cacheprovider", *(f"-pno:{name}" for name in (*COMPANY, "timeout")))
@@ -45,6 +54,20 @@ FAKE_BACKEND = """
 
     def pytest_bottle_backends(config):
         return [Fake({arguments})]
+"""
+
+CALLING_AGENT = """
+[agents.caller]
+kind = "command"
+args = ["python3", "calling_agent.py", "{prompt}"]
+env = { MODEL_URL = "{model_url}", MODEL_TOKEN = "{model_token}" }
+bottle = "box"
+
+[bottles.box]
+backend = "bubblewrap"
+
+[bottles.box.files]
+"calling_agent.py" = "calling_agent.py"
 """
 
 
@@ -139,3 +162,10 @@ def fake_backend(pytester: pytest.Pytester) -> Callable[..., None]:
         pytester.makeconftest(FAKE_BACKEND.format(name=name, arguments=arguments) + more)
 
     return add
+
+
+@pytest.fixture
+def calling_agent(pytester: pytest.Pytester) -> None:
+    """Give the inner suite an agent `caller`, which asks its model; see `calling_agent.py`."""
+    (pytester.path / "bottle.toml").write_text(CALLING_AGENT)
+    shutil.copy(Path(__file__).with_name("calling_agent.py"), pytester.path)

@@ -259,3 +259,53 @@ def test_backend_of_the_whole_run_is_no_gate(pytester, run, fake_backend):
     result = run("--bottle-backend=fake")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*CapabilityError: fake: no engine answers"])
+
+
+@pytest.mark.bottle_requires("docker", "agent-image")
+class TestAgentsInContainers:
+    """On docker an agent's program is looked for in the image, not on the host."""
+
+    @pytest.fixture(autouse=True)
+    def host_without_agents(self, monkeypatch):
+        monkeypatch.setenv("PATH", "/usr/sbin:/sbin")
+        monkeypatch.delenv("BOTTLE_DOCKER_IMAGE", raising=False)
+
+    def test_the_agent_image_has_them(self, pytester, run):
+        pytester.makepyfile(
+            """
+            import pytest
+
+            @pytest.mark.bottle_requires("claude")
+            @pytest.mark.bottle(backend="docker")
+            def test_it(bottle):
+                assert bottle.exec(["claude", "--version"]).success
+            """
+        )
+        run().assert_outcomes(passed=1)
+
+    def test_an_image_of_the_authors_own_is_taken_as_it_is(self, pytester, run):
+        pytester.makepyfile(
+            """
+            import pytest
+
+            @pytest.mark.bottle_requires("claude")
+            @pytest.mark.bottle(backend="docker", image="localhost:1/nobody:has-it")
+            def test_it(bottle):
+                pass
+            """
+        )
+        result = run()
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines(["*localhost:1/nobody:has-it*"])
+
+    def test_a_test_without_a_bottle_needs_the_hosts(self, pytester, run):
+        pytester.makepyfile(
+            """
+            import pytest
+
+            @pytest.mark.bottle_requires("claude")
+            def test_it():
+                pass
+            """
+        )
+        run().assert_outcomes(skipped=1)

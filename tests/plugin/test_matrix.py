@@ -46,7 +46,7 @@ def test_all_is_every_backend_that_there_is(run):
     """Those of other plugins as well; what is missing here is skipped, never left out."""
     result = run("--co", "-q", "--bottle-backend=all")
     result.stdout.fnmatch_lines_random(
-        [f"*::test_bottle[[]{name}[]]" for name in ("bubblewrap", "docker", "fake")]
+        [f"*::test_bottle[[]{name}[]]" for name in ("bubblewrap", "docker", "fake", "smolmachines")]
     )
 
 
@@ -92,12 +92,15 @@ def test_list_in_a_marker_is_a_matrix(pytester, run, fake_backend):
         "test_all[bubblewrap]",
         "test_all[docker]",
         "test_all[fake]",
+        "test_all[smolmachines]",
         "test_both[bubblewrap]",
         "test_both[fake]",
         "test_one[fake]",
         "test_option",
     ]
-    run("--bottle-backend=bubblewrap", "-k", "not docker").assert_outcomes(passed=6, deselected=1)
+    run("--bottle-backend=bubblewrap", "-k", "bubblewrap or fake or option").assert_outcomes(
+        passed=6, deselected=2
+    )
 
 
 def test_name_in_a_marker_leaves_the_matrix(pytester, run, fake_backend):

@@ -191,7 +191,7 @@ def test_secret_is_redacted_everywhere(pytester, run, monkeypatch, bottle):
     files = [path for path in (pytester.path / "evidence").rglob("*") if path.is_file()]
     written = [path.read_text() for path in files]
     shown = [result.stdout.str(), (pytester.path / "junit.xml").read_text(), *written]
-    assert {path.suffix for path in files} == {".jsonl", ".diff"}
+    assert {path.suffix for path in files} == {".jsonl", ".diff", ".html"}
     for text in shown:
         assert "hunter2" not in text
         assert "aHVudGVyMmh1bnRlcjI" not in text

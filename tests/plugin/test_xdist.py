@@ -125,6 +125,28 @@ def test_image_is_prepared_once_for_all_workers(pytester, run, fake_backend):
     assert len(used(pytester)[1]) > 1
 
 
+def test_image_that_cannot_be_had_is_asked_for_once(pytester, run, fake_backend):
+    """Its registry takes its time to say no; every test is told at once, in its words."""
+    fake_backend(
+        more="""
+    def prepare(self, plan, report):
+        from pytest_bottle.errors import ImageError
+
+        with open("prepared", "a") as file:
+            file.write("x")
+        raise ImageError("none", reason="the registry said no.", remedy="Ask another.")
+
+    Fake.prepare = prepare
+"""
+    )
+    pytester.makepyfile(COUNT.format(tests=6))
+    result = run("-n2", "--bottle-backend=fake")
+    result.assert_outcomes(errors=6)
+    words = "ImageError: image 'none': the registry said no. Ask another."
+    assert result.stdout.str().count(f"{words}\n") >= 6
+    assert (pytester.path / "prepared").read_text() == "x"
+
+
 def test_worker_that_dies_is_replaced_and_leaves_nothing(pytester, run):
     """Xdist starts another; the watchdog removes what the dead one had."""
     pytester.makepyfile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NoReturn
 
 import pytest
 
@@ -14,6 +15,8 @@ from pytest_bottle.bottle import Bottle
 from pytest_bottle.bottle import Provisioned
 from pytest_bottle.command_log import CommandLog
 from pytest_bottle.errors import BottleClosedError
+from pytest_bottle.errors import BranchUnsupportedError
+from pytest_bottle.errors import DoorError
 from pytest_bottle.errors import ManifestError
 from pytest_bottle.errors import MarkerError
 from pytest_bottle.errors import SandboxLostError
@@ -72,6 +75,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bottle]]:
             provisioned=Provisioned(baseline=b"", prompt_path=prompt_path),
             agent_kind=kind or (BUILTIN[agent.kind] if agent else None),
             log=CommandLog(str),
+            open_model=no_model,
+            on_branch=no_branch,
             on_close=stop,
         )
         bottles.append(bottle)
@@ -80,6 +85,14 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Bottle]]:
     yield make_one
     for bottle in bottles:
         bottle.close()
+
+
+def no_branch(bottle: Bottle) -> NoReturn:
+    raise BranchUnsupportedError(bottle.backend, reason="this is a test.", remedy="Go on.")
+
+
+def no_model(*_: object) -> NoReturn:
+    raise DoorError("was opened for a test without a model")
 
 
 @pytest.fixture
@@ -244,22 +257,11 @@ class TestAgents:
         )
         assert make(agent=agent).run_agent("do it").stdout == "careful: do it\n"
 
-    def test_claude_is_given_the_task_the_prompt_and_the_options(self, make, claude_path):
-        agent = AgentPlan(
-            name="a", kind="claude", prompt="Be terse.", model="opus", env=(("MODE", "careful"),)
-        )
-        bottle = make(agent=agent, prompt_path=PROMPT_PATH, env=claude_path)
-        result = bottle.run_agent("do it", max_turns=3, resume="s1")
-        words = result.stdout.splitlines()
-        assert words[:2] == ["-p", "do it"]
-        for option, value in {
-            "--append-system-prompt-file": PROMPT_PATH,
-            "--model": "opus",
-            "--max-turns": "3",
-            "--resume": "s1",
-        }.items():
-            assert words[words.index(option) + 1] == value
-        assert result.stderr == "env: 1 careful\n"
+    def test_an_agent_with_a_model_is_not_started_where_no_door_opens(self, make, claude_path):
+        bottle = make(agent=AgentPlan(name="a", kind="claude"), env=claude_path)
+        with pytest.raises(DoorError):
+            bottle.run_agent("do it")
+        assert bottle.log.count == 0
 
     def test_exec_claude_adds_the_prompt_to_arguments_of_the_tests_own(self, make, claude_path):
         agent = AgentPlan(name="a", kind="claude", prompt="Be terse.")

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from pytest_bottle.backends.channel import killing
 from pytest_bottle.errors import OutputLimitError
 from tests.unit.channel_guest import MIB
 from tests.unit.channel_guest import eventually
@@ -38,7 +37,7 @@ class TestCommands:
         variables = dict(word.split("=", 1) for word in shown.split("\0") if word)
         assert variables.pop("A") == "b\nc=d"
         assert variables.pop("PATH") == "/bin"
-        assert set(variables) <= {killing.TAG, "LANG"}
+        assert set(variables) <= {"LANG"}
 
     def test_no_descriptor_and_no_signal_setting_is_inherited(self, guest):
         assert guest.exec("ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]

@@ -185,7 +185,8 @@ class TestSlowClient:
                 [sys.executable, "-I", "-S", "-c", ON_A_SOCKET, tmp_path, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
             )
-        message: dict[str, Any] = {"argv": ["yes"], "env": {}, "cwd": None, "stdin": False}
+        message: dict[str, Any] = {"argv": ["yes"], "env": {}, "cwd": None, "user": None}
+        message["stdin"] = False
         payload = json.dumps(message).encode()
         ours.sendall(frames.HEADER.pack(len(payload), frames.SPAWN, 1) + payload)
         try:

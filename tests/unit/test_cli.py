@@ -83,6 +83,35 @@ class TestReap:
         assert capsys.readouterr().out.splitlines()[-1].endswith("0 not removed")
         assert not dead_run.exists()
 
+    @pytest.mark.parametrize(("name", "other"), [("kept", "left"), ("left", "kept")])
+    def test_one_can_go_by_its_name(self, capsys, dead_run, name, other):
+        assert main(["reap", f"bottle-{name}"]) == 0
+        assert capsys.readouterr().out.endswith("1 removed, 0 not removed\n")
+        assert not (dead_run / f"bottle-{name}").exists()
+        assert (dead_run / f"bottle-{other}").is_dir()
+        assert main(["reap", f"bottle-{other}"]) == 0
+        assert not dead_run.exists(), "with its last bottle the run goes"
+
+    def test_one_that_is_in_use_is_refused(self, run, capsys):
+        directory = run.bottle_directory("bottle-mine")
+        run.journal.add("bottle-mine", [Resource(kind="directory", id=str(directory))])
+        assert main(["reap", "bottle-mine"]) == 1
+        assert f"bottle-mine is in use: it ends with process {os.getpid()}" in (
+            capsys.readouterr().err
+        )
+        assert directory.is_dir()
+
+    def test_one_that_is_kept_may_go_while_its_run_goes_on(self, run, capsys):
+        directory = run.bottle_directory("bottle-mine")
+        run.journal.add("bottle-mine", [Resource(kind="directory", id=str(directory))])
+        run.journal.keep("bottle-mine")
+        assert main(["reap", "bottle-mine"]) == 0
+        assert capsys.readouterr().out.endswith("1 removed, 0 not removed\n")
+        assert not directory.exists()
+        assert run.directory.is_dir()
+        assert main(["reap", "bottle-mine"]) == 1
+        assert "there is no bottle 'bottle-mine'" in capsys.readouterr().err
+
     def test_the_living_are_left_alone(self, run, capsys):
         directory = run.bottle_directory("bottle-mine")
         run.journal.add("bottle-mine", [Resource(kind="directory", id=str(directory))])

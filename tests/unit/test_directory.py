@@ -13,6 +13,7 @@ from pytest_bottle.state import directory
 MODES = {
     directory.state_root: 0o711 if os.geteuid() == 0 else 0o700,
     directory.bin_directory: 0o711 if os.geteuid() == 0 else 0o700,
+    directory.images_directory: 0o711 if os.geteuid() == 0 else 0o700,
     directory.runs_directory: 0o700,
     directory.slots_directory: 0o700,
     directory.cache_directory: 0o700,
@@ -21,7 +22,7 @@ MODES = {
 
 @pytest.mark.parametrize("make", MODES, ids=lambda make: make.__name__)
 def test_directories_are_made_for_their_owner_alone(root, make):
-    """Whatever the umask: only root's executables may be reached by others."""
+    """Whatever the umask: only root's executables and images may be reached by others."""
     umask = os.umask(0o777)
     try:
         made = make()

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_bottle.backends.bubblewrap import staging
 from pytest_bottle.backends.bubblewrap.layout import DEFAULT_DISK
 from pytest_bottle.backends.bubblewrap.layout import Account
 from pytest_bottle.backends.bubblewrap.layout import Layout
 from pytest_bottle.backends.bubblewrap.layout import image_account
 from pytest_bottle.backends.bubblewrap.layout import lay_out
+from pytest_bottle.backends.bubblewrap.layout import mountpoints
+from pytest_bottle.backends.bubblewrap.layout import mounts_below
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +36,7 @@ def laid_out(**fields) -> Layout:
         "workdir": "/workspace",
         "disk": None,
         "image": None,
+        "staged": True,
     }
     return lay_out(**{**values, **fields})
 
@@ -44,6 +48,12 @@ def after(layout: Layout, *words: str) -> str:
         start for start in range(len(arguments)) if arguments[start : start + len(words)] == words
     ]
     return arguments[place + len(words)]
+
+
+def words_after(layout: Layout, word: str) -> list[str]:
+    """Return the argument after each place of another."""
+    arguments = layout.arguments
+    return [arguments[place + 1] for place, found in enumerate(arguments) if found == word]
 
 
 @pytest.fixture
@@ -64,13 +74,16 @@ class TestEverySandbox:
         layout = laid_out(account=Account(name="node", uid=7, gid=8, home="/n"))
         assert (after(layout, "--uid"), after(layout, "--gid")) == ("7", "8")
 
-    def test_everything_that_can_be_written_has_the_disk_limit(self):
+    @pytest.mark.parametrize("staged", [True, False])
+    def test_everything_that_can_be_written_has_the_disk_limit(self, staged):
         for disk, size in ((None, DEFAULT_DISK), (5_000_000, 5_000_000)):
-            arguments = laid_out(disk=disk).arguments
+            layout = laid_out(disk=disk, staged=staged)
+            arguments = layout.arguments
             tmpfs = [place for place, word in enumerate(arguments) if word == "--tmpfs"]
             assert tmpfs
             for place in tmpfs:
                 assert arguments[place - 2 : place] == ("--size", str(size))
+            assert layout.stage is None or layout.stage["size"] == size
 
     def test_home_workdir_and_tmp_are_private(self):
         layout = laid_out(workdir="/deep/work")
@@ -84,17 +97,31 @@ class TestEverySandbox:
 
 class TestHostLayout:
     def test_nothing_of_the_host_is_bound_to_write(self):
-        assert not {"--bind", "--dev-bind", "--bind-try"} & set(laid_out().arguments)
+        assert not {"--bind", "--dev-bind", "--bind-try"} & set(laid_out(staged=False).arguments)
+        staged = laid_out().arguments
+        assert after(laid_out(), "--bind").startswith(f"{staging.PLACE}/")
+        assert not {"--dev-bind", "--bind-try"} & set(staged)
+        assert staged.count("--bind") == 1
 
-    def test_of_the_host_only_programs_and_what_they_need_is_bound(self):
-        arguments = laid_out().arguments
-        bound = {
-            arguments[place + 1] for place, word in enumerate(arguments) if word == "--ro-bind"
-        }
-        top = {path.split("/")[1] for path in bound}
+    @pytest.mark.parametrize("staged", [True, False])
+    def test_of_the_host_only_programs_and_what_they_need_is_shown(self, staged):
+        layout = laid_out(staged=staged)
+        shown = set(words_after(layout, "--ro-bind"))
+        if layout.stage is not None:
+            shown |= {tree["source"] for tree in layout.stage["trees"]}
+            shown |= {source for source, _ in layout.stage["copies"]}
+            assert "/usr" not in words_after(layout, "--ro-bind")
+        top = {path.split("/")[1] for path in shown}
         assert "usr" in top
         assert top <= {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc"}
-        assert not bound & {"/etc", "/etc/passwd", "/etc/shadow", "/etc/hosts", "/etc/ssh"}
+        assert not shown & {"/etc", "/etc/passwd", "/etc/shadow", "/etc/hosts", "/etc/ssh"}
+
+    def test_nothing_of_etc_and_usr_local_is_given_away(self):
+        """Their files stay their owners', who may have closed them to others."""
+        stage = laid_out().stage
+        assert stage is not None
+        given = {tree["source"] for tree in stage["trees"] if tree["owner"] is not None}
+        assert not [source for source in given if source.startswith(("/etc", "/usr/local"))]
 
     def test_its_accounts_are_made_for_it(self):
         layout = laid_out(account=Account(name="node", uid=7, gid=8, home="/n"))
@@ -111,27 +138,43 @@ class TestImageLayout:
         (image / "usr").mkdir()
         (image / "bin").symlink_to("usr/bin")
         layout = laid_out(image=image)
-        assert after(layout, "--overlay-src", str(image / "usr"), "--tmp-overlay") == "/usr"
+        assert layout.stage is not None
+        assert [tree["source"] for tree in layout.stage["trees"]] == [
+            str(image / "etc"),
+            str(image / "usr"),
+        ]
+        _, upper, work = staging.place(1)
+        assert after(layout, "--overlay", upper, work) == "/usr"
         assert after(layout, "--symlink", "usr/bin") == "/bin"
         assert layout.files == ()
+
+    def test_without_a_stage_their_overlays_are_bwraps_own(self, image):
+        layout = laid_out(image=image, staged=False)
+        assert after(layout, "--overlay-src", str(image / "etc"), "--tmp-overlay") == "/etc"
 
     def test_the_images_own_private_places_and_files_are_left_out(self, image):
         for name in ("tmp", "home", "root", "proc", "sys", "dev", "run"):
             (image / name).mkdir()
         (image / ".dockerenv").touch()
-        arguments = laid_out(image=image).arguments
-        sources = {
-            arguments[place + 1] for place, word in enumerate(arguments) if word == "--overlay-src"
-        }
-        assert sources == {str(image / "etc")}
-        assert str(image / ".dockerenv") not in arguments
+        layout = laid_out(image=image)
+        assert layout.stage is not None
+        assert [tree["source"] for tree in layout.stage["trees"]] == [str(image / "etc")]
+        assert str(image / ".dockerenv") not in layout.arguments
 
     def test_nothing_of_the_host_is_bound(self, image):
-        arguments = laid_out(image=image).arguments
-        bound = {
-            arguments[place + 1] for place, word in enumerate(arguments) if word == "--ro-bind"
-        }
-        assert bound == {"/proc/sys"}
+        assert words_after(laid_out(image=image), "--ro-bind") == ["/proc/sys"]
+
+
+class TestMounts:
+    def test_only_those_in_a_directory_are_below_it(self, tmp_path):
+        (tmp_path / "link").symlink_to("usr")
+        mounted = [str(tmp_path / name) for name in ("usr", "usr/local", "usrlocal", "opt")]
+        below = [str(tmp_path / "usr/local")]
+        assert mounts_below(tmp_path / "usr", mounted) == below
+        assert mounts_below(tmp_path / "link", mounted) == below
+
+    def test_the_hosts_are_known(self):
+        assert "/proc" in mountpoints()
 
 
 class TestImageAccount:

@@ -267,13 +267,41 @@ def test_an_agent_has_one_prompt(refuse):
     assert error.problem == "must not have both `prompt` and `prompt_file`."
 
 
-@pytest.mark.parametrize("key", ["egress", "git", "supervise"])
-def test_a_table_that_this_version_does_not_provide_is_refused_and_not_ignored(refuse, load, key):
+@pytest.mark.parametrize("key", ["git", "supervise"])
+def test_an_unknown_key_of_the_doors_other_parts_is_refused(refuse, load, key):
     load(f"[bottles.x.{key}]")
     error = refuse(f"[bottles.x.{key}]\nallow = ['docs.python.org']")
-    assert error.key == f"bottles.x.{key}"
-    assert error.problem == "is not provided by this version of pytest-bottle."
-    assert error.remedy == "Remove this table."
+    assert error.key == f"bottles.x.{key}.allow"
+
+
+def test_an_allowlist_is_read_in_its_one_form(load):
+    listed = ["Docs.Python.org", "192.0.2.7/32", "10.0.0.0/8"]
+    manifest = load(f"[bottles.x]\negress.network = {listed}")
+    assert manifest.bottles["x"].egress.network == ("docs.python.org", "192.0.2.7", "10.0.0.0/8")
+
+
+def test_so_is_what_a_proxy_lets_pass(load):
+    manifest = load(
+        "[bottles.x]\negress.allow = ['Docs.Python.org', '[::1]:8443', "
+        "{ host = '*.example.org:8080', methods = ['get'], paths = ['/a'] }]"
+    )
+    allow = manifest.bottles["x"].egress.allow
+    assert [one.host for one in allow] == ["docs.python.org", "[::1]:8443", "*.example.org:8080"]
+    assert (allow[2].methods, allow[2].paths) == (("GET",), ("/a",))
+
+
+@pytest.mark.parametrize("everything", ["*", "0.0.0.0/0", "::/0"])
+def test_an_allowlist_of_everything_is_refused(refuse, tmp_path, everything):
+    error = refuse(f"[bottles.x]\negress.network = ['docs.python.org', '{everything}']")
+    assert str(error).startswith(
+        f"{tmp_path / 'bottle.toml'}: bottles.x.egress.network.1: must not allow everything: name "
+        "the hosts and networks that are needed. "
+    )
+
+
+def test_an_unknown_key_of_egress_gets_the_nearest_known_one(refuse):
+    error = refuse("[bottles.x]\negress.alow = ['docs.python.org']")
+    assert (error.key, error.remedy) == ("bottles.x.egress.alow", "Did you mean 'allow'?")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +390,7 @@ class TestSchema:
 
     def test_it_describes_every_key_of_an_agent_and_a_bottle(self):
         definitions = manifest_schema()["$defs"]
-        for name in ("AgentTable", "BottleTable", "ImageTable", "FileTable"):
+        for name in ("AgentTable", "BottleTable", "EgressTable", "ImageTable", "FileTable"):
             assert definitions[name]["additionalProperties"] is False
             for key, value in definitions[name]["properties"].items():
                 assert value["description"], key
@@ -376,10 +404,6 @@ class TestSchema:
             assert "string" in types, key
         text = {"type": "string", "minLength": 1}
         assert text in bottle["files"]["additionalProperties"]["anyOf"]
-
-    def test_it_lets_nothing_into_a_table_that_is_not_provided(self):
-        bottle = manifest_schema()["$defs"]["BottleTable"]["properties"]
-        assert bottle["egress"]["maxProperties"] == 0
 
     def test_it_names_its_dialect(self):
         assert manifest_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"

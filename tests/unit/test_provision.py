@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from pytest_bottle.plan import AgentPlan
 from pytest_bottle.plan import BottlePlan
 from pytest_bottle.plan import FilePlan
 from pytest_bottle.plan import SkillPlan
+from pytest_bottle.provision.ca import provision_ca
+from pytest_bottle.provision.git import provision_git
 from pytest_bottle.provision.order import PROVISIONERS
 from pytest_bottle.provision.order import provisioning_steps
 from pytest_bottle.provision.prompt import prompt_steps
@@ -23,6 +26,7 @@ from pytest_bottle.provision.steps import PutFile
 from pytest_bottle.provision.steps import PutTree
 from pytest_bottle.provision.steps import Run
 from pytest_bottle.provision.steps import Step
+from pytest_bottle.provision.supervise import provision_supervise
 from pytest_bottle.provision.workspace import provision_workspace
 
 if TYPE_CHECKING:
@@ -122,6 +126,14 @@ class TestSkills:
             PutTree(path="/home/node/.claude/skills/y", source=Path("/host/y"), wipe=True),
         )
 
+    def test_a_kind_of_agent_may_want_them_elsewhere(self, plan, monkeypatch):
+        monkeypatch.setenv("CLAUDE_BOTTLE_GUEST_SKILLS_DIR", "/opt/skills")
+        codex = dataclasses.replace(agent("x"), kind="codex", skills_dir=".codex/skills")
+        assert paths(provision_skills(plan(agent=codex), GUEST)) == [
+            "/home/node/.codex/skills",
+            "/home/node/.codex/skills/x",
+        ]
+
     @pytest.mark.parametrize("chosen", [None, agent()])
     def test_no_skills_no_steps(self, plan, chosen):
         environ = {"CLAUDE_BOTTLE_GUEST_SKILLS_DIR": "relative"}
@@ -157,8 +169,15 @@ class TestSkills:
 class TestOrder:
     """Provisioners have a fixed order; those of plugins come last."""
 
-    def test_it_is_workspace_prompt_skills(self):
-        assert list(PROVISIONERS) == [provision_workspace, prompt_steps, provision_skills]
+    def test_it_is_workspace_ca_prompt_skills_git_supervise(self):
+        assert list(PROVISIONERS) == [
+            provision_workspace,
+            provision_ca,
+            prompt_steps,
+            provision_skills,
+            provision_git,
+            provision_supervise,
+        ]
 
     def test_steps_keep_it(self, plan, monkeypatch):
         monkeypatch.delenv("CLAUDE_BOTTLE_GUEST_SKILLS_DIR", raising=False)

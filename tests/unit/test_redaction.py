@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import quote
 
 import pytest
@@ -57,3 +58,21 @@ def test_a_value_that_is_not_utf8_is_replaced_too():
     raw = b"to\xffken"
     redact = redactor(["TOKEN"], {"TOKEN": raw.decode(errors="surrogateescape")})
     assert redact(f"{raw.hex()} to%FFken") == "[secret TOKEN] [secret TOKEN]"
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "use", "user:"])
+@pytest.mark.parametrize("after", ["", "a", "ab", "\n"])
+def test_a_value_in_the_middle_of_something_in_base64_is_found(before, after):
+    """As in the header of basic authentication."""
+    encoded = base64.b64encode(f"{before}{VALUE}{after}".encode()).decode()
+    assert "[secret TOKEN]" in redactor(["TOKEN"], {"TOKEN": VALUE})(encoded)
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_value_in_json_is_found_and_in_json_within_json(ascii_only):
+    value = 'quo"te\\and\nnewline ünï'
+    once = json.dumps({"a": value}, ensure_ascii=ascii_only)
+    twice = json.dumps({"b": once}, ensure_ascii=ascii_only)
+    redact = redactor(["TOKEN"], {"TOKEN": value})
+    assert json.loads(redact(once)) == {"a": "[secret TOKEN]"}
+    assert json.loads(json.loads(redact(twice))["b"]) == {"a": "[secret TOKEN]"}

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from pytest_bottle.errors import RunEndedError
+from pytest_bottle.state.journal import read_journals
 from pytest_bottle.state.owner import Owner
 from pytest_bottle.state.resource import Resource
 from pytest_bottle.state.run import Run
@@ -95,6 +96,31 @@ def test_a_bottle_has_a_private_directory():
     assert run.bottle_directory(directory.name) == directory
     directory.rmdir()
     assert run.bottle_directory(directory.name).is_dir()
+
+
+def test_a_bottles_directory_is_journalled_with_its_name():
+    """It would go with this process, however early that died."""
+    run = Run.join(RUN_ID, "main", Owner.current())
+    name = run.next_name()
+    (entry,) = read_journals(run.directory)
+    directory = Resource(kind="directory", id=str(run.directory / name))
+    assert (entry.bottle, entry.resources) == (name, (directory,))
+
+
+def test_a_name_is_not_given_twice():
+    """Not even where all of the first bottle is gone: it may be in a report."""
+    run, again = (Run.join(RUN_ID, "main", Owner.current()) for _ in range(2))
+    name = run.next_name()
+    run.bottle_directory(name).rmdir()
+    assert again.next_name() != name
+
+
+def test_a_part_in_a_run_makes_no_directory(root):
+    run = Run.of(RUN_ID, "main", Owner.current())
+    assert not run.ended
+    assert not list((root / "runs").iterdir())
+    with pytest.raises(RunEndedError):
+        run.next_name()
 
 
 def test_a_removed_run_names_no_more_bottles():

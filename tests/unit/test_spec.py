@@ -44,6 +44,9 @@ def test_every_argument_becomes_a_field():
         pids=10,
         disk=4096,
         timeout="2m",
+        golden=True,
+        egress=["Docs.Python.org", "pypi.org:8443"],
+        network=["192.0.2.7"],
         files={"a.txt": {"text": "hello"}},
         prompt="Be terse.",
         skills=["sql-audit"],
@@ -65,6 +68,9 @@ def test_every_argument_becomes_a_field():
         pids=10,
         disk=4096,
         timeout=120.0,
+        golden=True,
+        egress=("docs.python.org", "pypi.org:8443"),
+        network=("192.0.2.7",),
         files=(FilePlan(guest="a.txt", text="hello"),),
         prompt="Be terse.",
         skills=("sql-audit",),
@@ -134,6 +140,9 @@ def test_an_unknown_scope_gets_the_nearest_known_one():
         ({"memory": "lots"}, "memory= must be a size above zero"),
         ({"pids": 1.5}, "pids= must be a whole number above zero."),
         ({"timeout": 0}, "timeout= must be a time above zero"),
+        ({"golden": 1}, "golden= must be True or False."),
+        ({"egress": ["x:0"]}, "egress= must have a port between 1 and 65535"),
+        ({"network": ["x:1"]}, "network= must not have a port: write the host or address only"),
         ({"skills": ["../x"]}, "skills= must be a skill's name"),
         ({"image": 5}, "image= must be a mapping."),
         ({"image": {"args": {}}}, "image= must be a string, or have a `dockerfile`"),
@@ -151,7 +160,7 @@ def test_a_value_that_cannot_be_is_refused(arguments, message):
     assert str(refusal(**arguments)).startswith(f"test_a.py::test_b: {message}")
 
 
-@pytest.mark.parametrize("name", ["skills", "secrets", "args"])
+@pytest.mark.parametrize("name", ["skills", "secrets", "args", "egress", "network"])
 def test_a_string_for_a_list_is_told_so(name):
     assert str(refusal(**{name: "one"})) == (
         f"test_a.py::test_b: {name}= must be a list of strings. Write {name}=[...] even for one."

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pytest_bottle.nearest import nearest
+from pytest_bottle.usage import Budget
 from pytest_bottle.values import key_path
+from pytest_bottle.values import parse_budget
+from pytest_bottle.values import parse_destination
 from pytest_bottle.values import parse_duration
 from pytest_bottle.values import parse_environment_name
 from pytest_bottle.values import parse_guest_directory
@@ -112,6 +117,56 @@ def test_a_workdir_that_is_relative_or_the_root_is_refused(value):
         parse_guest_directory(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "destination"),
+    [
+        ("docs.python.org", "docs.python.org"),
+        ("Docs.Python.ORG", "docs.python.org"),
+        ("*.example.org", "*.example.org"),
+        ("build-1", "build-1"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7/32", "192.0.2.7"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("2001:db8::/32", "2001:db8::/32"),
+    ],
+)
+def test_a_destination_is_a_host_an_address_or_a_network(value, destination):
+    assert parse_destination(value) == destination
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("*", "must not allow everything: name the hosts and networks"),
+        ("0.0.0.0/0", "must not allow everything"),
+        ("::/0", "must not allow everything"),
+        ("https://docs.python.org/3", "must not be a URL: write its host only"),
+        ("docs.python.org/3", "must not have a path: write the host only"),
+        ("docs.python.org:443", "must not have a port: write the host or address only"),
+        ("192.0.2.7:443", "must not have a port"),
+        ("[2001:db8::1]:443", "must not have a port"),
+        ("10.0.0.1/8", "must be a network's first address and its length"),
+        ("192.0.2.7/33", "must be a network's first address and its length"),
+        ("docs.*.org", "must have a `*` at its beginning only"),
+        ("*.*", "must have a `*` at its beginning only"),
+        ("*example.org", "must have a `*` at its beginning only"),
+        ("300.1.1.1", "must be a host"),
+        ("10.0.0", "must be a host"),
+        ("a b", "must be a host"),
+        ("-x.org", "must be a host"),
+        ("x.org.", "must be a host"),
+        ("bücher.example", "must be a host"),
+        ("fe80::1%eth0", "must be a host"),
+        ("", "must be a host"),
+        (5, "must be a host"),
+    ],
+)
+def test_what_is_no_destination_or_is_all_of_them_is_refused(value, problem):
+    with pytest.raises(ValueError, match="^" + re.escape(problem)):
+        parse_destination(value)
+
+
 @pytest.mark.parametrize("value", ["A=B", "1A", "", "sk-123", "A B", "A\n"])
 def test_an_environment_name_has_only_letters_digits_and_underscores(value):
     assert parse_environment_name("_API_KEY2") == "_API_KEY2"
@@ -147,3 +202,25 @@ def test_a_name_like_no_other_gets_them_all():
 
 def test_without_known_names_there_is_no_advice():
     assert nearest("xyz", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "budget"),
+    [
+        (1, Budget(dollars=1)),
+        (0.25, Budget(dollars=0.25)),
+        ("0.50", Budget(dollars=0.5)),
+        ("$0.50", Budget(dollars=0.5)),
+        ("1 token", Budget(tokens=1)),
+        ("20k tokens", Budget(tokens=20_000)),
+        (" 1.5M tokens ", Budget(tokens=1_500_000)),
+    ],
+)
+def test_a_budget_is_in_dollars_unless_it_says_tokens(value, budget):
+    assert parse_budget(value) == budget
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "", "0 tokens", "much", "$", "1 euro", "inf", None])
+def test_what_is_no_budget_is_refused(value):
+    with pytest.raises(ValueError, match=r"^must be above zero"):
+        parse_budget(value)

@@ -266,6 +266,53 @@ class TestEnsure:
         assert named == {watchdog_of().encode()}
         run.end()
 
+    def test_it_comes_with_the_directory(self, runs, watchdog_of):
+        run = Run.of(RUN_ID, "main", Owner.current())
+        assert not list(runs.iterdir())
+        ensure_watchdog(run)
+        assert [path.name for path in runs.iterdir()] == [RUN_ID]
+        assert watchdog_of().alive()
+        run.end()
+
+    def test_no_run_begins_after_its_controller(self, controller, runs):
+        """A worker that survives a killed controller for a moment makes nothing."""
+        run = Run.of(RUN_ID, "gw0", Owner.of(controller.pid))
+        controller.kill()
+        controller.wait()
+        with pytest.raises(RunEndedError):
+            ensure_watchdog(run)
+        assert not list(runs.iterdir())
+
+    def test_no_run_begins_again(self, runs, watchdog_of):
+        run = Run.of(RUN_ID, "main", Owner.current())
+        ensure_watchdog(run)
+        watchdog = watchdog_of()
+        run.end()
+        assert watchdog.wait(5)
+        with pytest.raises(RunEndedError):
+            ensure_watchdog(run)
+        assert not list(runs.iterdir())
+
+    def test_it_watches_also_where_its_starter_was_killed(self, start_python, runs, watchdog_of):
+        """Then nobody reads that it is ready."""
+        starter = start_python(
+            "import os, signal, sys\n"
+            "from pytest_bottle import process\n"
+            "from pytest_bottle.state.owner import Owner\n"
+            "from pytest_bottle.state.run import Run\n"
+            "from pytest_bottle.watchdog import ensure_watchdog\n"
+            "process._read_line = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "ensure_watchdog(Run.of(sys.argv[1], 'gw0', Owner.decode(sys.argv[2])))\n",
+            RUN_ID,
+            Owner.current().encode(),
+        )
+        assert starter.wait(10) == -signal.SIGKILL
+        assert eventually((runs / RUN_ID / "watchdog").exists)
+        time.sleep(0.3)
+        assert watchdog_of().alive()
+        Run.join(RUN_ID, "main", Owner.current()).end()
+        assert eventually(lambda: not list(runs.iterdir()))
+
     def test_it_holds_no_output_of_its_starter_open(self, launch):
         """Whoever reads pytest's output to its end is not kept waiting."""
         bottle = launch()

@@ -11,7 +11,7 @@ from pytest_bottle.manifest import EMPTY
 from pytest_bottle.state.owner import Owner
 from pytest_bottle.state.run import Run
 
-run = Run.join(os.urandom(8).hex(), "main", Owner.current())
+run = Run.of(os.urandom(8).hex(), "main", Owner.current())
 lifecycle = Lifecycle(run, Settings(backend=os.environ["DEATH_BACKEND"]))
 lifecycle.open(Spec(), EMPTY).close()
 print(run.id, flush=True)
