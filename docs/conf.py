@@ -28,6 +28,9 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+# Docstrings have options and literals in them.
+smartquotes = False
+
 html_theme = "furo"
 html_title = f"pytest-bottle {version}"
 
@@ -47,10 +50,16 @@ if os.environ.get("READTHEDOCS"):
 # Names of other projects, and lists of exceptions as Google style writes them.
 nitpick_ignore_regex = [
     ("py:exc", r".*"),
-    ("py:.*", r"(pytest|collections|pathlib|types)\..*"),
-    ("py:class", r"(Any|Callable|Iterable|Iterator|Mapping|Path|Self|Sequence)\b.*"),
+    ("py:.*", r"(pytest|collections|pathlib|re|socket|types)\..*"),
+    ("py:class", r"(Any|Callable|Iterable|Iterator|Mapping|Path|Self|Sequence|datetime)\b.*"),
     # Private to the modules that return them.
     ("py:class", r"pytest_bottle\.changes\.FileState"),
+    ("py:class", r"pytest_bottle\.gateway\.turns\.(Delay|Failure|Turn)"),
+    ("py:class", r"pytest_bottle\.matchers\.(Contains|Matches)"),
+    ("py:class", r"(pytest_bottle\.gateway\.supervise\.proposal\.)?(Answer|Proposal)"),
+    ("py:class", r"pytest_bottle\.backends\.base\.EgressDenial|DoorPlan|EgressDenial|os\.PathLike"),
+    # A type variable, aliases, and what autodoc makes of inherited fields.
+    ("py:class", r"Found_co|Api|Mode|tuple\[.*"),
 ]
 
 

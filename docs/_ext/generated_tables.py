@@ -8,6 +8,7 @@ from typing import Any
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
+from pytest_bottle.gateway.rules import RULES
 from pytest_bottle.lifecycle.extensions import Extensions
 from pytest_bottle.lifecycle.spec import ARGUMENTS
 from pytest_bottle.manifest import manifest_schema
@@ -33,7 +34,7 @@ def manifest_table(name: str) -> Iterator[tuple[str, ...]]:
     """Yield a row for each key of one kind of table."""
     yield "Key", "Value", "Meaning"
     for key, schema in manifest_schema()["$defs"][name]["properties"].items():
-        yield f"`{key}`", _kind(schema), schema.get("description", "")
+        yield f"`{key}`", _kind(schema), schema.get("description", "").replace("\n", " ")
 
 
 def capabilities_table() -> Iterator[tuple[str, ...]]:
@@ -42,6 +43,13 @@ def capabilities_table() -> Iterator[tuple[str, ...]]:
     yield "Capability", "Kind"
     for name in extensions.capability_names:
         yield f"`{name}`", "backend" if name in extensions.backend_names else "host"
+
+
+def cassettes_table() -> Iterator[tuple[str, ...]]:
+    """Yield a row for each thing that is ignored when a recording is looked for."""
+    yield "Ignored", "Where", "Why"
+    for rule in RULES:
+        yield rule.what, rule.where, rule.why
 
 
 def arguments_table() -> Iterator[tuple[str, ...]]:
@@ -58,6 +66,8 @@ _ARGUMENTS = {
     "backend": "What launches it; a list runs the test on each (marker only).",
     "scope": "`function`, `class`, `module`, `session` or `run` (marker only).",
     "env": "Environment variables of every command, added to the manifest's.",
+    "egress": "Hosts that its proxy lets pass, in place of the manifest's `egress.allow`.",
+    "network": "What it reaches past its proxy, in place of the manifest's `egress.network`.",
     "files": "Files and directories for the guest, added to the manifest's: guest path to host "
     "path, or to `{'text': ...}`.",
     "secrets": "Names of host environment variables whose values never enter the guest, added to "
@@ -103,6 +113,7 @@ class GeneratedTable(SphinxDirective):
             "options": options_table,
             "manifest": manifest_table,
             "capabilities": capabilities_table,
+            "cassettes": cassettes_table,
             "arguments": arguments_table,
         }[self.arguments[0]]
         lines = list(_markdown(source(*self.arguments[1:])))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pytest_bottle.agents.base import Agent
 from pytest_bottle.backends.base import Backend
 from pytest_bottle.backends.base import Probe
 from pytest_bottle.backends.bubblewrap.backend import BubblewrapBackend
@@ -40,8 +41,11 @@ def probe_scratch_space() -> Probe:
     )
 
 
-class ShellAgent:
-    """The agent kind `shell`: takes its task for a shell script, and runs it."""
+class ShellAgent(Agent):
+    """The agent kind `shell`: takes its task for a shell script, and runs it.
+
+    What it writes is its answer. A kind that writes events instead has a `read` of its own.
+    """
 
     kind = "shell"
 
@@ -59,13 +63,10 @@ class ShellAgent:
     ) -> tuple[str, ...]:
         return (self.executable(plan), "-c", prompt, *plan.args)
 
-    def env(self, plan: AgentPlan) -> Mapping[str, str]:
-        return dict(plan.env)
-
 
 def provision_git_identity(plan: BottlePlan, guest: GuestPaths) -> Sequence[Step]:
-    """Give every agent a name to commit under."""
-    if plan.agent is None:
+    """Give every agent a name to commit under, unless its bottle's manifest does that."""
+    if plan.agent is None or plan.door.git is not None:
         return ()
     config = f"[user]\n\tname = {plan.agent.name}\n\temail = {plan.agent.name}@example.com\n"
     return (PutFile(path=posixpath.join(guest.home, ".gitconfig"), content=config.encode()),)
