@@ -48,9 +48,18 @@ class Golden:
         self._taken: dict[str, tuple[Lease, BottlePlan, Mapping[str, Any]]] = {}
         self._refused: set[str] = set()
         """Digests of plans that a backend would not branch, and that do not insist on it."""
+        self._met: set[str] = set()
+        """Digests of plans of one test, each of which may well be the only one of its kind."""
 
-    def serves(self, draft: BottlePlan) -> bool:
+    def serves(self, draft: BottlePlan, *, declared: bool) -> bool:
         """Tell whether a bottle starts from a golden one.
+
+        Args:
+            draft: The plan, less what names one bottle.
+            declared: Whether it is one of the manifest's as it stands there. Else, and where nobody
+                says what is wanted, the first of its kind is launched by itself: a golden bottle
+                stays for the whole run, and tests that each ask for files of their own would leave
+                one each.
 
         Raises:
             BranchUnsupportedError: its author wants that, and its backend cannot.
@@ -59,8 +68,13 @@ class Golden:
         if draft.golden:
             branching_backend(backend)
             return True
-        default = isinstance(backend, Branching) and backend.golden
-        return draft.golden is None and default and draft.digest not in self._refused
+        if draft.golden is False or not (isinstance(backend, Branching) and backend.golden):
+            return False
+        digest = draft.digest
+        with self._lock:
+            again = declared or digest in self._met
+            self._met.add(digest)
+        return again and digest not in self._refused
 
     def branch(
         self, draft: BottlePlan, plan: BottlePlan, undo: contextlib.ExitStack

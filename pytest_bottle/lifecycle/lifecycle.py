@@ -167,7 +167,7 @@ class Lifecycle:
             InfraError: it did not come up; nothing of it remains.
         """
         draft = self._plan(spec, manifest, shared=False)
-        golden = self._golden.serves(draft)
+        golden = self._golden.serves(draft, declared=not spec.overrides)
         with contextlib.ExitStack() as undo:
             plan = self._launcher.name(draft, undo)
             if plan.agent and self.extensions.agents[plan.agent.kind].uses_model(plan.agent):

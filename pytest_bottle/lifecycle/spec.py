@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -75,6 +76,14 @@ class Spec:
     args: tuple[str, ...] | None = None
     node: str = field(default="", compare=False)
     """The test or the call that asks, for errors."""
+
+    @property
+    def overrides(self) -> bool:
+        """Whether it asks for more than an agent or bottle of the manifest, on some backend."""
+        named = {"agent", "bottle", "backend", "scope", "golden", "node"}
+        return any(
+            getattr(self, one.name) != one.default for one in fields(self) if one.name not in named
+        )
 
 
 def spec_from_arguments(node: str = "", /, **arguments: object) -> Spec:

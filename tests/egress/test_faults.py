@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +13,6 @@ from tests.egress.conftest import eventually
 from tests.egress.conftest import status
 from tests.egress.servers import hang_up
 from tests.egress.servers import tcp_server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CACHE = str(environment_directory().parent.parent)
 """Where the proxy's environment is, as long as HOME is this run's own."""

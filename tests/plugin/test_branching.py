@@ -88,6 +88,55 @@ def test_the_marker_goes_before_the_manifest(pytester, run):
     assert provisionings(pytester) == 1
 
 
+EAGER = """
+    from pytest_bottle.testing.fake import FakeBackend
+
+    class Eager(FakeBackend):
+        name = "eager"
+        golden = True
+
+    def pytest_bottle_backends(config):
+        return [Eager()]
+"""
+"""A backend on which bottles start from golden ones where nobody says otherwise."""
+
+
+@pytest.mark.parametrize(
+    ("manifest", "golden"),
+    [("", [True] * 3), ("golden = true", [True] * 3), ("golden = false", [False] * 3)],
+)
+def test_where_the_backend_says_so_declared_bottles_are_golden(pytester, run, manifest, golden):
+    pytester.makefile(".toml", bottle=f"[bottles.default]\n{manifest}")
+    pytester.makeconftest(EAGER)
+    pytester.makepyfile(
+        f"""
+        def test_it(bottle_factory):
+            bottles = [bottle_factory() for _ in range(3)]
+            assert [bottle.plan.branch_of is not None for bottle in bottles] == {golden}
+        """
+    )
+    run("--bottle-backend=eager").assert_outcomes(passed=1)
+
+
+def test_and_what_a_test_overrides_is_from_the_second_of_its_kind_on(pytester, run):
+    """A golden bottle that nobody would start from a second time is not made."""
+    pytester.makeconftest(EAGER)
+    pytester.makepyfile(
+        """
+        def started_from(bottle):
+            return bottle.plan.branch_of
+
+        def test_it(bottle_factory):
+            alone = [bottle_factory(env={"NUMBER": f"{number}"}) for number in range(3)]
+            assert [started_from(bottle) for bottle in alone] == [None] * 3
+            again = [bottle_factory(env={"NUMBER": "1"}) for _ in range(2)]
+            assert started_from(again[0]) == started_from(again[1]) is not None
+            assert started_from(bottle_factory(env={"NUMBER": "x"}, golden=True)) is not None
+        """
+    )
+    run("--bottle-backend=eager").assert_outcomes(passed=1)
+
+
 def test_different_bottles_have_different_golden_ones(pytester, run):
     """What tests ask for is the same, or it is not."""
     write(pytester, golden=True)

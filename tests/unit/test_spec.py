@@ -79,6 +79,21 @@ def test_every_argument_becomes_a_field():
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "overrides"),
+    [
+        ({}, False),
+        ({"bottle": "dev", "backend": "docker", "scope": "module", "golden": True}, False),
+        ({"agent": "reviewer", "files": {}}, False),
+        ({"files": {"a.txt": {"text": "a"}}}, True),
+        ({"skills": []}, True),
+        ({"egress": ["pypi.org"]}, True),
+    ],
+)
+def test_a_bottle_of_the_manifest_as_it_stands_there_overrides_nothing(arguments, overrides):
+    assert spec_from_arguments("test_a", **arguments).overrides is overrides
+
+
 def test_the_arguments_are_the_fields_of_a_spec():
     assert {*ARGUMENTS, "node"} == set(Spec.__dataclass_fields__)
 
