@@ -47,7 +47,7 @@ def members(
         count_limit: How many it may have; None sets no bound.
 
     Raises:
-        UnsafePathError: a name leaves the archive's root.
+        UnsafePathError: a name leaves the archive's root, or a size is negative.
         tarfile.TarError: it is no tar archive; see `broken_refused`.
     """
     with tarfile.open(fileobj=archive, mode="r|") as tar:
@@ -56,6 +56,8 @@ def members(
                 raise UnsafePathError(
                     member.name, reason=f"the archive has more than {count_limit} entries"
                 )
+            if member.size < 0:  # Not every Python's tarfile minds.
+                raise UnsafePathError(member.name, reason="it says that it has less than nothing")
             name = _normal_name(member.name)
             if name != ".":
                 yield tar, member, name

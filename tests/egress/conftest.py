@@ -68,6 +68,31 @@ def open_bottle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open
         bottle.close()
 
 
+KEEP_ALIVE = """
+import base64, http.client, os, sys
+target, first, last, status = sys.argv[1], *map(int, sys.argv[2:])
+login = base64.b64encode(("bottle:" + os.environ["BOTTLE_PASS"]).encode()).decode()
+proxy = http.client.HTTPConnection("127.0.0.1", 4181, timeout=60)
+proxy.connect()
+proxy.auto_open = 0
+for number in range(first, last):
+    url = f"http://{target}/{number}"
+    proxy.request("GET", url, headers={"Proxy-Authorization": f"Basic {login}"})
+    with proxy.getresponse() as answer:
+        body = answer.read().decode()
+        assert answer.status == status, (answer.status, body)
+        assert status != 200 or body == f"hello from /{number}", body
+"""
+
+
+def ask_over_one_connection(
+    bottle: Bottle, target: str, first: int, last: int, *, answer: int
+) -> None:
+    """Ask a host for the paths `/first` up to `/last`, which all have to get the same status."""
+    numbers = [str(number) for number in (first, last, answer)]
+    bottle.exec(["python3", "-c", KEEP_ALIVE, target, *numbers], timeout=600).check()
+
+
 def curl(bottle: Bottle, *arguments: str, check: bool = True) -> ExecResult:
     """Run curl in a bottle, through its proxy also to what looks like the bottle itself."""
     result = bottle.exec(["curl", "-sS", "--noproxy", "", "--max-time", "60", *arguments])

@@ -26,6 +26,7 @@ from pytest_bottle.gateway.gate_opening import GateOpening
 from pytest_bottle.gateway.open_gates import OpenGates
 from pytest_bottle.gateway.starting import read_door
 from pytest_bottle.session import SESSION_KEY
+from tests.egress.conftest import ask_over_one_connection
 from tests.egress.conftest import status
 from tests.egress.servers import tcp_server
 from tests.unit.gateway.doors import LocalDoor
@@ -163,32 +164,11 @@ def test_a_full_disk_takes_no_record_from_the_test(small_disk, open_guest, web):
     assert [request.path for request in guest.egress.requests] == paths
 
 
-MANY = """
-import base64, os, socket, sys
-first, last, target = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-proxy = socket.create_connection(("127.0.0.1", 4181), 60)
-login = base64.b64encode(("bottle:" + os.environ["BOTTLE_PASS"]).encode()).decode()
-stream = proxy.makefile("rb")
-for number in range(first, last):
-    proxy.sendall(
-        f"GET http://{target}/{number} HTTP/1.1\\r\\nHost: {target}\\r\\n"
-        f"Proxy-Authorization: Basic {login}\\r\\n\\r\\n".encode()
-    )
-    assert b" 200 " in stream.readline()
-    length = 0
-    while (line := stream.readline().strip()):
-        name, _, value = line.partition(b":")
-        length = int(value) if name.lower() == b"content-length" else length
-    assert stream.read(length) == f"hello from /{number}".encode()
-"""
-"""Asks a server for numbers, one after another over one connection."""
-
-
 @pytest.mark.slow
 def test_ten_thousand_answers_are_all_recorded_in_little_memory(
     open_bottle, web, tmp_path, request, record_property
 ):
-    bottle = open_bottle(f"egress.allow = ['{web.host}']\ntimeout = '10m'")
+    bottle = open_bottle(f"egress.allow = ['{web.host}']")
     run = request.config.stash[SESSION_KEY].lifecycle.run.directory
     owner = read_door(run)
     assert owner is not None
@@ -196,7 +176,7 @@ def test_ten_thousand_answers_are_all_recorded_in_little_memory(
     parts = {"door": door, "proxy": door.children()[0]}
 
     def ask(first: int, last: int) -> dict[str, float]:
-        bottle.exec(["python3", "-c", MANY, str(first), str(last), web.host]).check()
+        ask_over_one_connection(bottle, web.host, first, last, answer=200)
         return {name: part.memory_info().rss / 2**20 for name, part in parts.items()}
 
     before = ask(0, 1000)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from pytest_bottle.gateway.egress.environment import environment_directory
+from tests.egress.conftest import ask_over_one_connection
 from tests.egress.conftest import curl
 from tests.egress.conftest import eventually
 from tests.egress.conftest import status
@@ -98,24 +99,7 @@ def test_a_proxy_dies_with_its_door(pytester, tmp_path, monkeypatch):
 
 def test_many_denied_requests_over_one_connection(bottle_factory, web):
     bottle = bottle_factory(backend="bubblewrap", egress=[web.host])
-    code = """
-import base64, os, socket
-proxy = socket.create_connection(("127.0.0.1", 4181), 60)
-login = base64.b64encode(("bottle:" + os.environ["BOTTLE_PASS"]).encode()).decode()
-stream = proxy.makefile("rb")
-for number in range(1_000):
-    proxy.sendall(
-        f"GET http://127.0.0.1:1/{number} HTTP/1.1\\r\\nHost: x\\r\\n"
-        f"Proxy-Authorization: Basic {login}\\r\\n\\r\\n".encode()
-    )
-    assert b" 403 " in stream.readline()
-    length = 0
-    while (line := stream.readline().strip()):
-        name, _, value = line.partition(b":")
-        length = int(value) if name.lower() == b"content-length" else length
-    stream.read(length)
-"""
-    bottle.exec(["python3", "-c", code], timeout=240).check()
+    ask_over_one_connection(bottle, "127.0.0.1:1", 0, 1_000, answer=403)
     denied = bottle.egress.denied
     assert len(denied) == 1_000
     assert denied[999].path == "/999"

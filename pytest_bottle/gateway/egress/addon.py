@@ -149,6 +149,7 @@ class Addon:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge a request by its body, which has all come."""
+        flow.request.trailers = None  # Of HTTP/2. Whoever passes a message on may drop them.
         exchange = _exchange(flow)
         if exchange is None or flow.request.stream:
             return

@@ -26,6 +26,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from pytest_bottle.gateway.egress.addon import Addon
 from pytest_bottle.gateway.egress.connecting import Connections
 from pytest_bottle.gateway.egress.guarding import Guard
+from pytest_bottle.gateway.egress.http1 import correct_http1
 from pytest_bottle.gateway.egress.layers import Patience
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class Serving:
 
     def __init__(self, directory: Path, channel: Channel, loop: CheckedLoop) -> None:
         """Serve none yet; `directory` has the authority's key."""
+        correct_http1()
         self.channel: Final = channel
         self.connections: Final[dict[str, GuestConnection]] = {}
         self._directory = directory
