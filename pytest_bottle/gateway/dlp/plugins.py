@@ -73,7 +73,10 @@ _PROBES: Final = {
     "MailchimpDetector": re.compile(rb"-us\d"),
     "ArtifactoryDetector": re.compile(rb"AKC[A-Za-z0-9]{10}"),
 }
-_DISCORD: Final = re.compile(rb"[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}(?![\w.-])", re.ASCII)
+# From a dot on, which is found faster than what begins with a letter.
+_DISCORD_TAIL: Final = re.compile(rb"\.[\w-]{6}\.[\w-]{27}(?![\w.-])", re.ASCII)
+_DISCORD_HEAD: Final = re.compile(rb"[MNO][\w-]{23,25}\Z", re.ASCII)
+_DISCORD_HEAD_SIZE: Final = 26
 
 
 class Detectors:
@@ -111,8 +114,11 @@ class Detectors:
             for anchor in detector.anchors:
                 if anchor in data:
                     yield from self._near(data, anchor, detector, closeness)
-        for found in _DISCORD.finditer(data):
-            yield "discord-bot-token", found[0].decode(), found.start()
+        for tail in _DISCORD_TAIL.finditer(data):
+            start = max(0, tail.start() - _DISCORD_HEAD_SIZE)
+            if head := _DISCORD_HEAD.search(data[start : tail.start()]):
+                value = (head[0] + tail[0]).decode()
+                yield "discord-bot-token", value, tail.start() - len(head[0])
 
     def _near(
         self, data: bytes, anchor: bytes, detector: _Detector, closeness: Closeness

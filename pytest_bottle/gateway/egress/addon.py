@@ -174,16 +174,21 @@ class Addon:
         if exchange.refusal is not None:
             flow.response = exchange.refusal
 
-    async def held_body(self, exchange: Exchange) -> None:
-        """Judge a request by the beginning of its body; the rest is searched as it goes."""
+    async def body_piece(self, exchange: Exchange) -> None:
+        """Judge a request by the next piece of a body that is not held back."""
         guard = exchange.guard
         try:
             async with exchange.connection.standstill():
-                await asyncio.to_thread(guard.next_finding, exchange, exchange.held)
-            if exchange.verdict == "denied":
-                self._refuse(guard, exchange)
+                await asyncio.to_thread(guard.next_finding, exchange, exchange.piece)
         except Exception as error:  # noqa: BLE001 - it is logged, and nothing passes
             self._crashed(guard, exchange, error)
+        if exchange.verdict != "denied":
+            return
+        if exchange.cleared:  # The pieces before it have gone out.
+            exchange.record()
+            exchange.cut()
+        elif exchange.refusal is None:
+            self._refuse(guard, exchange)
 
     # Responses
 

@@ -59,10 +59,10 @@ class Exchange:
     recorded: bool = False
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when nobody waits for an answer to it any more."""
-    held: bytes = b""
-    """The beginning of a large body, until it has been judged."""
     connection: Any = None
     """The guest's, of which no more is read while something is being searched."""
+    piece: bytes = b""
+    """Of a body that is too large to be held back: what is being judged; empty at its end."""
     scan: Any = None
     """Looks through a body that is too large to be held back."""
     refused: Callable[[], str] = lambda: ""
@@ -73,20 +73,6 @@ class Exchange:
     def touch(self) -> None:
         """Count the silence from now."""
         self.touched = time.monotonic()
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """Let a piece of a large body pass, or hang up because of what is in it."""
-        self.touch()
-        try:
-            self.guard.next_finding(self, chunk)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing may pass unseen
-            self.verdict, self.rule, self.reason = "denied", "dlp", f"the search failed: {error}"
-        if self.verdict == "denied":
-            self.record()
-            self.cut()
-            return []
-        self.sent += len(chunk)
-        return [chunk] if chunk else []
 
     def receive(self, chunk: bytes) -> bytes:
         """Let a piece of the response pass; its record is there before its last one is."""

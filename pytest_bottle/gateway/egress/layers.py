@@ -16,6 +16,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http import SendHttp
 from mitmproxy.proxy.layers.http._events import RequestData
+from mitmproxy.proxy.layers.http._events import RequestEndOfMessage
 from mitmproxy.proxy.layers.http._events import ResponseData
 from mitmproxy.proxy.layers.http._events import ResponseEndOfMessage
 from mitmproxy.proxy.layers.http._events import ResponseHeaders
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mitmproxy.proxy.layers.http._base import HttpCommand
+    from mitmproxy.proxy.layers.http._base import HttpEvent
 
 MAX_BUFFERED: Final = 8 * 2**20
 """Bytes of a request's body that are held back until all of it has been seen."""
 
 
 @dataclass
-class HeldBodyHook(commands.StartHook):
-    """The beginning of a body that is too large to hold back is to be judged."""
+class BodyPieceHook(commands.StartHook):
+    """The next piece of a body that is too large to hold back is to be judged."""
 
     exchange: Exchange
 
@@ -75,19 +77,34 @@ class GuardedStream(HttpStream):
         body = bytes(self.request_body_buf)
         self.request_body_buf.clear()
         if exchange.refusal is None:
-            exchange.held = body
-            yield HeldBodyHook(exchange)
-            exchange.held = b""
+            yield from self._judge(exchange, body)
         if exchange.refusal is not None:
             yield from self._answer(exchange)
             return True
-        self.flow.request.stream = exchange.feed
+        self.flow.request.stream = True
         exchange.cleared = True
         yield from self.start_request_stream()
         if self.client_state != self.state_errored:
             exchange.sent += len(body)
             yield SendHttp(RequestData(self.stream_id, body), self.context.server)
         return True
+
+    def _judge(self, exchange: Exchange, piece: bytes) -> Generator[commands.Command, Any, None]:
+        exchange.piece = piece
+        yield BodyPieceHook(exchange)
+        exchange.piece = b""
+
+    def state_stream_request_body(self, event: HttpEvent) -> Generator[commands.Command, Any, None]:
+        """Let the next piece of a large body pass when it has been judged."""
+        exchange = self._exchange
+        piece = event.data if isinstance(event, RequestData) else b""
+        if exchange is not None and (piece or isinstance(event, RequestEndOfMessage)):
+            yield from self._judge(exchange, piece)
+            if exchange.verdict == "denied":
+                return
+            exchange.touch()
+            exchange.sent += len(piece)
+        yield from super().state_stream_request_body(event)
 
     def _answer(self, exchange: Exchange) -> Generator[commands.Command, Any, None]:
         """Answer while the body is still coming, the rest of which is thrown away."""
