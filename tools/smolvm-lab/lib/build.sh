@@ -142,6 +142,8 @@ make_proxy() {
 make_pin() { gcc -O2 -Wall -shared -fPIC -o "$1" "$HERE/pin.c" -ldl; }
 make_key() { ssh-keygen -q -t ed25519 -N '' -f "$1" -C smolvm-lab && mv "$1.pub" "$LAB/id.pub"; }
 
+claude_identity() { [[ -z $CLAUDE ]] || stat --printf ' %n %s %Y' "$CLAUDE"; }
+
 build() {
     mkdir -p "$LAB/stamps"
     check_host
@@ -151,7 +153,8 @@ build() {
     make qemu "$SUITE-backports" make_qemu
     make engine "$SMOLMACHINES $(digest "$HERE/one_vcpu.py")" make_engine
     make pin.so "$(digest "$HERE/pin.c")" make_pin
-    make images "$DOOR $(digest "$HERE"/{make-images,archive.py,lib/debian.sh})" "$HERE/make-images"
+    [[ -z $CLAUDE || -f $CLAUDE ]] || die "SMOLVM_LAB_CLAUDE is no file: $CLAUDE"
+    make images "$DOOR$(claude_identity) $(digest "$HERE"/{make-images,archive.py,lib/debian.sh})" "$HERE/make-images"
     make proxy "$DOOR $(proxy_requirements)" make_proxy
     make id ed25519 make_key
     make initrd.img "$(<"$LAB/stamps/kernel") $(digest "$HERE/guest/init")" make_initrd

@@ -7,6 +7,7 @@ MEMORY=${SMOLVM_LAB_MEM:-8192} # MiB, of which every microVM takes 512 to 1024
 DISK_SIZE=40G                  # sparse: it takes what is written
 
 DOOR=${SMOLVM_LAB_DOOR:-yes}    # what the attempts at a bottle's door need; `no` leaves it out
+CLAUDE=${SMOLVM_LAB_CLAUDE:-}   # a program of Claude Code, for an image with it; else there is none
 
 SUITE=bookworm
 SMOLMACHINES=${SMOLVM_LAB_SMOLMACHINES:-1.32.2}
