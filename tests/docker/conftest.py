@@ -17,6 +17,7 @@ from pytest_bottle.plan import ImagePlan
 from pytest_bottle.plan import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -71,6 +72,23 @@ def backend() -> Iterator[DockerBackend]:
     yield backend
     backend.settle(20)
     backend.shutdown()
+
+
+@pytest.fixture
+def launch(backend: DockerBackend, tmp_path: Path) -> Iterator[Callable[..., DockerSandbox]]:
+    """Launch sandboxes of plans that differ from the usual one; they end with the test."""
+    launched = []
+
+    def launch(**changes) -> DockerSandbox:
+        plan = make_plan(tmp_path, **changes)
+        backend.prepare(plan)
+        launched.append(backend.launch(plan))
+        return launched[-1]
+
+    yield launch
+    for sandbox in launched:
+        sandbox.stop()
+    backend.settle(20)
 
 
 @pytest.fixture(scope="session")

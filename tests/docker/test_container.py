@@ -27,22 +27,6 @@ from tests.docker.conftest import run
 from tests.docker.conftest import sh
 
 
-@pytest.fixture
-def launch(backend, tmp_path):
-    launched = []
-
-    def launch(**changes):
-        plan = make_plan(tmp_path, **changes)
-        backend.prepare(plan)
-        launched.append(backend.launch(plan))
-        return launched[-1]
-
-    yield launch
-    for sandbox in launched:
-        sandbox.stop()
-    backend.settle(20)
-
-
 def names(backend: DockerBackend) -> list[str]:
     return [resource.id for resource, _ in backend.orphans()]
 

@@ -45,22 +45,6 @@ while not os.path.exists("/tmp/over"):
 """
 
 
-@pytest.fixture
-def launch(backend, tmp_path):
-    launched = []
-
-    def launch(**changes):
-        plan = make_plan(tmp_path, **changes)
-        backend.prepare(plan)
-        launched.append(backend.launch(plan))
-        return launched[-1]
-
-    yield launch
-    for sandbox in launched:
-        sandbox.stop()
-    backend.settle(20)
-
-
 @contextlib.contextmanager
 def answered(listener: socket.socket) -> Iterator[int]:
     """Say hello to whoever connects; give the port."""
