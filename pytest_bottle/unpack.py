@@ -17,6 +17,7 @@ import shutil
 import tarfile
 from typing import TYPE_CHECKING
 from typing import Final
+from typing import Self
 
 from pytest_bottle.errors import OutputLimitError
 from pytest_bottle.errors import UnsafePathError
@@ -37,6 +38,17 @@ _MODES: Final = 0o755
 """Bits that a guest may set: none for the group or others to write by, no set-uid."""
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose broken header is an error, and not the archive's end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.InvalidHeaderError as problem:  # type: ignore[attr-defined] # not in typeshed
+            raise tarfile.ReadError(str(problem)) from problem
+
+
 def members(
     archive: IO[bytes], *, count_limit: int | None = MEMBER_LIMIT
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
@@ -50,7 +62,7 @@ def members(
         UnsafePathError: a name leaves the archive's root, or a size is negative.
         tarfile.TarError: it is no tar archive; see `broken_refused`.
     """
-    with tarfile.open(fileobj=archive, mode="r|") as tar:
+    with tarfile.open(fileobj=archive, mode="r|", tarinfo=_Member) as tar:
         for count, member in enumerate(tar):
             if count_limit is not None and count >= count_limit:
                 raise UnsafePathError(

@@ -343,8 +343,9 @@ class TestBroken:
             b"\x1f\x8b" + bytes(600),
             archive(file("t"))[:300],
             archive(file("t", b"x" * 5000))[:1000],
+            archive(directory("t"), file("t/a")).replace(b"t/a\0", b"t/b\0"),
         ],
-        ids=["empty", "text", "compressed", "half-a-header", "half-a-file"],
+        ids=["empty", "text", "compressed", "half-a-header", "half-a-file", "second-header"],
     )
     def test_what_is_no_whole_archive_is_refused(self, inside, data):
         with pytest.raises(UnsafePathError, match="no tar archive"):
