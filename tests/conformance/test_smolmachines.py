@@ -21,3 +21,4 @@ class TestSmolmachines(BottleConformance):
     carried = True
     branches_processes = True
     promptness = 20.0 if EMULATED else 1.0
+    patience = 6.0 if EMULATED else 1.0

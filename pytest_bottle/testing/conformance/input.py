@@ -43,7 +43,9 @@ class InputChecks(Subject):
     def test_fifty_mebibytes_arrive_and_come_back(self, subject: Bottle) -> None:
         """While they are written they are read: neither end waits for the other to finish."""
         data = bytes(range(256)) * (50 * MIB // 256)
-        result = subject.exec(["cat"], input=data, output_limit=60 * MIB)
+        result = subject.exec(
+            ["cat"], input=data, output_limit=60 * MIB, timeout=60 * self.patience
+        )
         assert result.stdout_bytes == data
 
     @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ class Subject:
     """Seconds after its timeout within which a command must have been killed and reported."""
 
     patience: ClassVar[float] = 1.0
-    """How many times longer than usual an attempt at the wall or the door may take, as where the
-    processor is emulated."""
+    """How many times longer than usual an attempt at the wall or the door, or a large transfer, may
+    take, as where the processor is emulated."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 -- of other bases
         """Mark a class that names its backend."""
