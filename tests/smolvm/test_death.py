@@ -24,7 +24,7 @@ SUITE = """\
 import os, time
 import pytest
 
-@pytest.mark.bottle(backend="smolmachines", memory="256M")
+@pytest.mark.bottle(backend="smolmachines", memory="256M", golden=True)
 def test_bottle(bottle):
     with open("up.draft", "w") as file:
         file.write(f"{os.getpid()} {bottle.plan.run_id}")
