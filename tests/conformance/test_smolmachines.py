@@ -20,5 +20,5 @@ class TestSmolmachines(BottleConformance):
     permissions_apply = False
     carried = True
     branches_processes = True
-    promptness = 20.0 if EMULATED else 1.0
+    promptness = 40.0 if EMULATED else 1.0
     patience = 6.0 if EMULATED else 1.0

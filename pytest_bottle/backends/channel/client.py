@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_bottle.backends.base import ExecRequest
     from pytest_bottle.backends.channel.stream import Stream
 
-KILL_GRACE: Final = 15.0
+KILL_GRACE: Final = 30.0
 """Seconds that a guest gets to report the end of a command that was killed."""
 
 HELLO_GRACE: Final = 30.0
