@@ -132,7 +132,7 @@ class ResourceChecks(WalledSubject):
                 ("tmpfs", "shm")
             )
             wrote = bottle.sh(
-                f"head -c {512 * MIB} /dev/zero > {directory}/large", timeout=60 * self.patience
+                f"head -c {256 * MIB} /dev/zero > {directory}/large", timeout=60 * self.patience
             )
             bottle.sh(f"rm -f {directory}/large", timeout=30 * self.patience)
             if on_memory or self.bounded_disk:
