@@ -22,3 +22,4 @@ class TestSmolmachines(BottleConformance):
     branches_processes = True
     promptness = 40.0 if EMULATED else 1.0
     patience = 6.0 if EMULATED else 1.0
+    large_input = (8 if EMULATED else 50) * 2**20

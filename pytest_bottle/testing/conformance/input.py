@@ -40,9 +40,9 @@ class InputChecks(Subject):
         subject.sh("cat > file", cwd=place, input=data).check()
         assert subject.read_file(f"{place}/file", text=False) == data
 
-    def test_fifty_mebibytes_arrive_and_come_back(self, subject: Bottle) -> None:
-        """While they are written they are read: neither end waits for the other to finish."""
-        data = bytes(range(256)) * (50 * MIB // 256)
+    def test_a_large_input_arrives_and_comes_back(self, subject: Bottle) -> None:
+        """While it is written it is read: neither end waits for the other to finish."""
+        data = bytes(range(256)) * (self.large_input // 256)
         result = subject.exec(
             ["cat"], input=data, output_limit=60 * MIB, timeout=60 * self.patience
         )

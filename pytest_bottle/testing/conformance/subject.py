@@ -78,6 +78,10 @@ class Subject:
     """How many times longer than usual an attempt at the wall or the door, or a large transfer, may
     take, as where the processor is emulated."""
 
+    large_input: ClassVar[int] = 50 * 2**20
+    """Bytes that a command reads and writes at once. Less only where what emulates the processor
+    does not survive them."""
+
     def __init_subclass__(cls, **keywords: Any) -> None:  # noqa: ANN401 -- of other bases
         """Mark a class that names its backend."""
         super().__init_subclass__(**keywords)
