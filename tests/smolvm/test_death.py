@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+RETRIES = ["--bottle-infra-retries=2"]
+"""A machine that does not boot in time is another test's concern."""
+
 SUITE = """\
 import os, time
 import pytest
@@ -43,7 +46,7 @@ def run(tmp_path):
     def start(*arguments: str) -> tuple[subprocess.Popen[bytes], int, str]:
         with (tmp_path / "output").open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *RETRIES, *arguments],
                 cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 stdin=subprocess.DEVNULL,
