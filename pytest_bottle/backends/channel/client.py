@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 KILL_GRACE: Final = 30.0
 """Seconds that a guest gets to report the end of a command that was killed."""
 
+_CLOSE_GRACE: Final = 5.0
+"""Seconds that a guest gets to let this end go, and the reader to see that it is closed."""
+
 HELLO_GRACE: Final = 30.0
 """Seconds that a guest gets to answer first."""
 
@@ -215,7 +218,7 @@ class Channel:
             SandboxLostError: it did not confirm.
         """
         self._send(frames.DETACH, 0, b"")
-        if not self._detached.wait(KILL_GRACE):
+        if not self._detached.wait(_CLOSE_GRACE):
             raise self.lost_error()
 
     def claim(self) -> None:
@@ -237,7 +240,7 @@ class Channel:
         """Close the stream, and wait until the reader has seen that."""
         self._stream.close()
         if threading.current_thread() is not self._reader:
-            self._reader.join(KILL_GRACE)
+            self._reader.join(_CLOSE_GRACE)
 
     def _kill(self, number: int) -> None:
         try:
